@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel, Field, ValidationError
 
-from hub.api import AdapterInfo, HeadKind, Model, TargetKind, Task, TaskSpec
+from hub.api import AdapterInfo, HeadKind, InputKind, Model, TargetKind, Task, TaskSpec
 
 __all__ = ["PluginRef", "contract_of", "required_fields"]
 
@@ -40,14 +40,19 @@ def contract_of(spec: TaskSpec, task: Task[Any, Any], response: type[BaseModel])
     Descriptions, defaults and limits in a schema are ignored.
     """
     target = {} if spec.target is TargetKind.LABELS else {"target": spec.target.value}
-    parts = target | {
-        "head": spec.head.value,
-        "fields": required_fields(task),
-        "adapter_format": task.adapter_format,
-        "options": _shape(task.options.model_json_schema()),
-        "response": _shape(response.model_json_schema(mode="serialization")),
-        "outputs": _outputs(spec.head, task) if not target else [],
-    }
+    reads = {} if spec.input is InputKind.TEXT else {"input": spec.input.value}
+    parts = (
+        target
+        | reads
+        | {
+            "head": spec.head.value,
+            "fields": required_fields(task),
+            "adapter_format": task.adapter_format,
+            "options": _shape(task.options.model_json_schema()),
+            "response": _shape(response.model_json_schema(mode="serialization")),
+            "outputs": _outputs(spec.head, task) if not target else [],
+        }
+    )
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 

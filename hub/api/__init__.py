@@ -11,6 +11,7 @@ Examples (training rows) are plain mappings whose keys are the task's `fields`.
 from hub.api.adapter import AdapterInfo, read_options
 from hub.api.columns import Example, Field, FieldKind, split_tag
 from hub.api.hooks import ENTRY_POINT_GROUP, PLUGIN_GROUP, PluginHooks, TaskHooks, TaskSpec, hookimpl
+from hub.api.images import ImageInput, InputKind, Resample
 from hub.api.kinds.base_source import BaseSource, BaseSourceSpec, PullProgress
 from hub.api.kinds.cleaner import (
     Augmenter,
@@ -29,12 +30,14 @@ from hub.api.kinds.method import MethodRequest, MethodSpec, TrainingMethod
 from hub.api.kinds.metric import NUMBER_METRICS, Metric, MetricKind, MetricSpec
 from hub.api.kinds.observer import AdapterChange, AdapterEvent, EventObserver, ObserverSpec, RequestEvent
 from hub.api.kinds.reader import (
+    FetchRequest,
     FilteredRow,
     InvalidRow,
     RawRow,
     Reader,
     ReaderSpec,
     ReadOptions,
+    SourceFile,
     Table,
     TableRow,
 )
@@ -45,15 +48,18 @@ from hub.api.models import MAX_TEXT, Model, NoOptions, Text
 from hub.api.rows import Features, HeadKind, Output, Row, TargetKind, Tokenizer, Tokens, truncate
 from hub.api.task import Task
 from hub.errors import (
+    BadConfig,
     BadData,
     BadDimensions,
     BadRecipe,
     BadRequest,
+    EngineFailed,
     HubError,
     InvalidText,
     NotFound,
     SourceUnavailable,
     TooLarge,
+    UnsupportedAdapter,
 )
 from hub.generation.response_format import ChoiceFormat, JsonObjectFormat, JsonSchemaFormat
 from hub.generation.sampling import GREEDY, FinishReason, Sampling, SamplingFields
@@ -73,6 +79,7 @@ __all__ = [
     "AugmentOptions",
     "Augmenter",
     "AugmenterSpec",
+    "BadConfig",
     "BadData",
     "BadDimensions",
     "BadRecipe",
@@ -90,6 +97,7 @@ __all__ = [
     "Embedding",
     "Ended",
     "EngineBuilder",
+    "EngineFailed",
     "EngineRequest",
     "EngineSpec",
     "EventObserver",
@@ -100,12 +108,15 @@ __all__ = [
     "Extension",
     "ExtensionSpec",
     "Features",
+    "FetchRequest",
     "Field",
     "FieldKind",
     "FilteredRow",
     "FinishReason",
     "HeadKind",
     "HubError",
+    "ImageInput",
+    "InputKind",
     "InvalidRow",
     "InvalidText",
     "JoinedText",
@@ -131,6 +142,7 @@ __all__ = [
     "Renderer",
     "RendererSpec",
     "RequestEvent",
+    "Resample",
     "RouteFamily",
     "RouteSpec",
     "Row",
@@ -140,6 +152,7 @@ __all__ = [
     "SamplingFields",
     "Scalars",
     "ServerAccess",
+    "SourceFile",
     "SourceUnavailable",
     "Span",
     "Table",
@@ -157,6 +170,7 @@ __all__ = [
     "Tracker",
     "TrackerSpec",
     "TrainingMethod",
+    "UnsupportedAdapter",
     "hookimpl",
     "read_options",
     "split_tag",

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from hub.api.images import ImageInput
 from hub.errors import BadRecipe, first_problem
 
 OptionsT = TypeVar("OptionsT", bound=BaseModel)
@@ -20,7 +21,7 @@ class AdapterInfo:
 
     `settings` is the task's own options as plain JSON values. `max_length` is the token limit of
     one row, special tokens included. On an `encoder_decoder` base, a row is the source alone. `levels` are
-    those of an ORDINAL target, ascending.
+    those of an ORDINAL target, ascending. `image` is how its base takes images, None if that reads text.
     """
 
     name: str
@@ -30,6 +31,7 @@ class AdapterInfo:
     max_length: int = 128
     encoder_decoder: bool = False
     levels: tuple[float, ...] = ()
+    image: ImageInput | None = None
 
 
 def read_options(model: type[OptionsT], adapter: AdapterInfo) -> OptionsT:

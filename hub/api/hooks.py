@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import pluggy
 
+from hub.api.images import InputKind
 from hub.api.kinds.base_source import BaseSourceSpec
 from hub.api.kinds.cleaner import AugmenterSpec, CleanerSpec
 from hub.api.kinds.command import CommandSpec
@@ -32,7 +33,7 @@ hookimpl = pluggy.HookimplMarker("hub")
 class TaskSpec:
     """A task of a plugin; `request`, `response` and `factory` are "package.module:Name".
 
-    `target` is what a SEQUENCE head learns.
+    `target` is what a SEQUENCE head learns. `input` is what the task reads: images go with a SEQUENCE head.
     """
 
     name: str
@@ -42,6 +43,7 @@ class TaskSpec:
     response: str
     factory: str
     target: TargetKind = TargetKind.LABELS
+    input: InputKind = InputKind.TEXT
 
 
 class TaskHooks:

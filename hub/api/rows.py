@@ -39,11 +39,13 @@ class TargetKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One tokenized sequence.
+    """One tokenized sequence, or one image.
 
-    `input_ids` and `token_type_ids` are [T]. `max_new_tokens` and `sampling` are read for GENERATE only,
-    `pooling` for EMBEDDING only; None asks for the vector of each token. `meta` is carried to `decode`
-    untouched; the engine never reads it.
+    `input_ids` and `token_type_ids` are [T]. An image is `pixel_values`, [3, H, W] as `ImageInput` describes
+    it, and its `input_ids` are T zeros, one for each token that the base makes of it; `ImageInput.row`
+    returns such a row. Rows are compared by everything but `pixel_values`. `max_new_tokens` and `sampling`
+    are read for GENERATE only, `pooling` for EMBEDDING only; None asks for the vector of each token. `meta`
+    is carried to `decode` untouched; the engine never reads it.
     """
 
     input_ids: Sequence[int]
@@ -52,6 +54,7 @@ class Row:
     meta: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     sampling: Sampling = GREEDY
     pooling: Pooling | None = Pooling.MEAN
+    pixel_values: npt.NDArray[np.float32] | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

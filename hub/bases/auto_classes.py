@@ -20,6 +20,8 @@ AUTO_CLASSES: Mapping[HeadKind, str] = {
 
 def auto_class(head: HeadKind, base: BaseKind) -> str:
     """Return the name of the transformers class for a head kind and a kind of base."""
+    if head is HeadKind.SEQUENCE and base is BaseKind.VISION:
+        return "AutoModelForImageClassification"
     if head is HeadKind.GENERATE and base is BaseKind.ENCODER_DECODER:
         return "AutoModelForSeq2SeqLM"
     return AUTO_CLASSES[head]

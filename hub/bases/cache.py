@@ -8,9 +8,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
+from pydantic import TypeAdapter
 
+from hub.api import ImageInput
 from hub.bases.base import Base, BaseKind
 from hub.bases.fingerprint import fingerprint, read_json
 from hub.bases.inspect import check_model_folder, inspect_folder
@@ -134,11 +137,16 @@ def _load(path: Path) -> Base:
             model_type=record["model_type"],
             max_length=record["max_length"],
             path=path,
+            image=_image(record.get("image")),
         )
-    except (KeyError, ValueError) as error:
+    except (KeyError, ValueError, TypeError) as error:
         raise BadBase(
             f"{path / RECORD} is damaged ({error}). Remove {path} and pull the base again."
         ) from None
+
+
+def _image(record: dict[str, Any] | None) -> ImageInput | None:
+    return None if record is None else TypeAdapter(ImageInput).validate_python(record)
 
 
 def _seal(folder: Path, name: str, source: str) -> None:

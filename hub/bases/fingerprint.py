@@ -21,6 +21,7 @@ _NAMES = frozenset(
         "generation_config.json",
         "model.safetensors",
         "model.safetensors.index.json",
+        "preprocessor_config.json",
     }
 )
 _SHARD = re.compile(r"model-\d{5}-of-\d{5}\.safetensors")
@@ -38,7 +39,7 @@ _IGNORED_KEYS = frozenset(
 
 
 def is_model_file(name: str) -> bool:
-    """Return whether a file name belongs to a base: safetensors, config or tokenizer."""
+    """Return whether a file name belongs to a base: safetensors, config, tokenizer or image processor."""
     return name in _NAMES or _SHARD.fullmatch(name) is not None
 
 

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hub.api import ImageInput
 from hub.bases.base import Base, BaseKind
 from hub.bases.fingerprint import read_json
+from hub.bases.images import VISION, image_input
 from hub.bases.weights_file import read_header
 from hub.errors import BadBase, UnsafeWeights
 
@@ -45,30 +47,37 @@ _PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".h5", ".msgpack"
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """Facts from a model's config; `max_length` is in tokens."""
+    """Facts from a model's config; `max_length` is in tokens, of a base that reads images those of one."""
 
     kind: BaseKind
     model_type: str
     max_length: int
+    image: ImageInput | None = None
 
 
 def inspect_folder(folder: Path) -> Facts:
     """Return kind, model type and token limit of a model folder.
 
     Raises:
-        BadBase: config.json is missing, unreadable or names no model type.
+        BadBase: config.json is missing, unreadable or names no model type, or a base that reads images has no
+            usable preprocessor_config.json.
     """
     config = read_json(folder / "config.json")
     model_type = config.get("model_type")
     if not isinstance(model_type, str) or not model_type:
         raise BadBase(f"{folder / 'config.json'} names no model_type: it is not a transformers model.")
+    if model_type in VISION:
+        image = image_input(folder, config, model_type)
+        return Facts(BaseKind.VISION, model_type, image.tokens, image)
     tokenizer_config = folder / "tokenizer_config.json"
     tokenizer = read_json(tokenizer_config) if tokenizer_config.is_file() else {}
     return Facts(_kind(config, model_type), model_type, _max_length(config, model_type, tokenizer))
 
 
 def check_model_folder(folder: Path) -> None:
-    """Check that `folder` holds a config, a fast tokenizer and complete safetensors weights.
+    """Check that `folder` holds a config, complete safetensors weights, and a fast tokenizer.
+
+    Instead of the tokenizer, a base that reads images has the settings of its image processor.
 
     Raises:
         BadBase: a file is missing or malformed.
@@ -76,9 +85,13 @@ def check_model_folder(folder: Path) -> None:
     """
     names = {path.name for path in folder.iterdir()}
     refuse_pickles(names, str(folder))
-    for name in ("config.json", "tokenizer.json"):
-        if name not in names:
-            raise BadBase(f"{folder} has no {name}: a base is a transformers model with a fast tokenizer.")
+    if "config.json" not in names:
+        raise BadBase(f"{folder} has no config.json: a base is a transformers model.")
+    if read_json(folder / "config.json").get("model_type") not in VISION and "tokenizer.json" not in names:
+        raise BadBase(
+            f"{folder} has no tokenizer.json: a base is a transformers model with a fast tokenizer, or one "
+            f"that reads images ({', '.join(VISION)})."
+        )
     weight_shapes(folder)
 
 

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from numbers import Integral
 
+import numpy as np
+
 from hub.api import AdapterInfo, BadData, Features, HeadKind, Tokenizer
 from hub.api.kinds.reader import InvalidRow
 from hub.data.dataset import Dataset
@@ -97,6 +99,8 @@ def _check(loaded: LoadedTask, row: Features, info: AdapterInfo) -> None:
         raise BadPlugin(
             f"Task {spec.name!r} makes features without {missing[0]!r}, which {spec.head.value} needs."
         )
+    if info.image and (shape := np.shape(row.get("pixel_values", 0.0))) != info.image.shape:
+        raise BadPlugin(f"Task {spec.name!r} makes images of shape {shape}; {info.image.shape} fits.")
     for tokens in (row, *(row[key] for key in _TEXTS if key in row)):
         length = len(tokens["input_ids"])
         if not 0 < length <= info.max_length:

@@ -48,12 +48,12 @@ def assemble(  # noqa: PLR0913 - everything an engine is built from
     if threads:
         torch.set_num_threads(threads)
     where = torch.device(device)
-    encoder = base.kind is BaseKind.ENCODER
+    encoder = base.kind is BaseKind.ENCODER  # graphs and measurements are made of encoders only
     if kind == "torch-bf16" and not computes_in_bf16(where):
         raise BadConfig(f"Device {device!r} has no bf16 instructions here. Use torch.")
     if kind.startswith("onnx") and not runs_graphs(where):
         raise BadConfig(f"The installed onnxruntime does not run on {device!r}. Use torch, or auto.")
-    reference, pooler = _torch(base, slots, where, _reference_dtype(kind, encoder))
+    reference, pooler = _torch(base, slots, where, _reference_dtype(kind, base.kind))
     backbones = Backbones(reference, pooler=pooler)
     if cache and encoder and not kind.startswith("torch") and where.type in ("cpu", "cuda"):
         exporter = Exporter(base, cache)
@@ -103,20 +103,20 @@ def _openvino(
     return [OpenVinoBackbone(exporter, reference, threads, dtype, slots=slots, longest=longest)]
 
 
-def _reference_dtype(kind: str, encoder: bool) -> torch.dtype | None:
+def _reference_dtype(kind: str, base: BaseKind) -> torch.dtype | None:
     """Return the dtype of the reference torch backbone; None: the dtype of the base."""
     if kind == "torch-bf16":
         return torch.bfloat16
-    return torch.float32 if encoder else None
+    return None if base.generates else torch.float32
 
 
 def _torch(
     base: Base, slots: int, device: torch.device, dtype: torch.dtype | None
 ) -> tuple[TorchBackbone, nn.Module | None]:
-    """Load a torch backbone, and separately the pooler that an encoder may have."""
+    """Load a torch backbone, and separately the pooler that one of a base that scores may have."""
     settings: dict[str, Any] = {"dtype": dtype} if dtype else {}
     model = load_model(base, device, **settings)
     pooler = None
-    if base.kind is BaseKind.ENCODER and isinstance(getattr(model, "pooler", None), nn.Module):
+    if not base.kind.generates and isinstance(getattr(model, "pooler", None), nn.Module):
         pooler, model.pooler = model.pooler, None
     return TorchBackbone(model, slots), pooler

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hub.api import Row
+from hub.api import ImageInput, Row
 from hub.engine.protocol import EngineRow
 from hub.errors import BadRequest, TooLarge
 
@@ -17,17 +17,22 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     Ints = npt.NDArray[np.int64]
+    Floats = npt.NDArray[np.float32]
 
 __all__ = ["Batch", "BatchLimits", "collate", "pad_rows"]
 
 
 @dataclass(frozen=True, slots=True)
 class BatchLimits:
-    """The limits of a base: tokens in a row, size of the vocabulary, number of token types."""
+    """The limits of a base: tokens in a row, size of the vocabulary, number of token types.
+
+    `image` is how a base that reads images takes them; its vocabulary is one placeholder.
+    """
 
     max_length: int
     vocabulary: int
     token_types: int
+    image: ImageInput | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +44,7 @@ class Batch:
     token_type_ids: Ints  # [B, T]
     slots: Ints  # [B]
     lengths: Ints  # [B]
+    pixel_values: Floats | None = None  # [B, 3, H, W]; of a base that reads images
 
 
 def collate(rows: Sequence[EngineRow], limits: BatchLimits, pad: int, *, left: bool = False) -> Batch:
@@ -46,8 +52,9 @@ def collate(rows: Sequence[EngineRow], limits: BatchLimits, pad: int, *, left: b
 
     Raises:
         TooLarge: a row has more tokens than the base accepts.
-        BadRequest: a row has no tokens, or ids outside the vocabulary.
+        BadRequest: a row has no tokens, ids outside the vocabulary, or not the image that the base takes.
     """
+    pixels = _images(rows, limits.image) if limits.image else None
     lengths = _lengths(row.row.input_ids for row in rows)
     longest = int(lengths.max())
     if longest > limits.max_length:
@@ -65,7 +72,7 @@ def collate(rows: Sequence[EngineRow], limits: BatchLimits, pad: int, *, left: b
         token_types = _fill(mask, types, 0)
         _check_range("token types", token_types, limits.token_types)
     slots = np.fromiter((row.slot for row in rows), np.int64, len(rows))
-    return Batch(input_ids, mask.astype(np.int64), token_types, slots, lengths)
+    return Batch(input_ids, mask.astype(np.int64), token_types, slots, lengths, pixels)
 
 
 def pad_rows(rows: Sequence[Row], pad: int, *, left: bool = False) -> dict[str, Ints]:
@@ -78,6 +85,21 @@ def pad_rows(rows: Sequence[Row], pad: int, *, left: bool = False) -> dict[str, 
     if any(row.token_type_ids is not None for row in rows):
         arrays["token_type_ids"] = _fill(mask, map(_types, rows), 0)
     return arrays
+
+
+def _images(rows: Sequence[EngineRow], image: ImageInput) -> Floats:
+    """Return the images of rows, [B, 3, H, W]."""
+    found = []
+    for row in rows:
+        pixels, tokens = row.row.pixel_values, len(row.row.input_ids)
+        if pixels is None or pixels.shape != image.shape or tokens != image.tokens:
+            shape = "no image" if pixels is None else f"an image of shape {pixels.shape}"
+            raise BadRequest(
+                f"A row has {shape} and {tokens} tokens; this base takes images of shape {image.shape}, in "
+                f"rows of {image.tokens} tokens."
+            )
+        found.append(pixels)
+    return np.stack(found).astype(np.float32, copy=False)
 
 
 def _mask(lengths: Ints, *, left: bool) -> npt.NDArray[np.bool_]:

@@ -4,8 +4,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from tempfile import TemporaryDirectory
@@ -31,6 +30,7 @@ from hub.engine.protocol import (
     OnText,
 )
 from hub.engine.tokenizer import load_tokenizer
+from hub.engine.torch.aside import Aside
 from hub.engine.torch.backbone import TorchBackbone
 from hub.engine.torch.generate import Generator
 from hub.engine.torch.heads import HEADED, HeadSlots, Hidden, pool_rows
@@ -77,9 +77,9 @@ class SlotEngine:
         self._backbones = backbones
         model = backbones.reference.model
         config, tokenizer = model.config, load_tokenizer(base)
-        self._limits = BatchLimits(
-            base.max_length, config.vocab_size, getattr(config, "type_vocab_size", 0) or 1
-        )
+        types = getattr(config, "type_vocab_size", 0) or 1
+        vocabulary = 1 if base.image else config.vocab_size
+        self._limits = BatchLimits(base.max_length, vocabulary, types, base.image)
         self._pad = tokenizer.pad_token_id or 0
         self._heads: dict[HeadKind, HeadSlots] = {}
         self._headless: dict[HeadKind, str] = {}  # reasons
@@ -87,7 +87,7 @@ class SlotEngine:
         self._placement = Placement(backbones.reference, self._heads)
         self._generator: Generator | None = None
         self._texts: TextGenerator | None = None  # None: the base's rows cannot join and leave
-        if base.kind is not BaseKind.ENCODER:
+        if base.kind.generates:
             self._generator = Generator(model, tokenizer, base.max_length)
             if can_decode(model, base.max_length):
                 start = getattr(config, "decoder_start_token_id", None) or 0
@@ -96,8 +96,7 @@ class SlotEngine:
                 )
         self._occupants: Mapping[int, _Occupant] = {}  # replaced as a whole, never mutated
         self._writing = threading.Lock()  # taken before the locks of `_backbones`
-        # One for all writes: the allocator keeps memory apart for each stream.
-        self._stream = _stream_after_loading(self._device) if self._device.type == "cuda" else None
+        self._aside = Aside(self._device)  # one for all writes, each of which holds `_writing`
 
     def check(self, weights: AdapterWeights) -> None:
         self._refuse_kind(weights)
@@ -114,7 +113,7 @@ class SlotEngine:
             self._vacate(slot)
         with torch.no_grad():
             placed, alone = self._merge(weights) if weights.merged else (self._placement.place(weights), None)
-            with self._writing, self._aside():
+            with self._writing, self._aside:
                 self._backbones.write(slot, placed.backbone, int8=weights.int8)
                 for kind, head in self._heads.items():
                     head.write(slot, placed.head if kind is weights.kind else {})
@@ -122,7 +121,7 @@ class SlotEngine:
                 self._occupants = {**self._occupants, slot: occupant}
 
     def clear(self, slot: int) -> None:
-        with self._writing, torch.no_grad(), self._aside():
+        with self._writing, torch.no_grad(), self._aside:
             self._vacate(slot)
             self._backbones.write(slot, {})
             for head in self._heads.values():
@@ -210,7 +209,9 @@ class SlotEngine:
         weights = base_tensors(self._base)
         for kind in HEADED:
             try:
-                self._heads[kind] = HeadSlots(kind, config, self._slots, self._device, pooler, weights)
+                self._heads[kind] = HeadSlots(
+                    kind, config, self._slots, self._device, pooler, weights, self._base.kind
+                )
             except (UnsupportedAdapter, ValueError) as error:  # ValueError: the family has no such head
                 self._headless[kind] = f"Base {self._base.name!r} has no {kind} head to serve: {error}"
 
@@ -311,16 +312,6 @@ class SlotEngine:
         backbone.select(tensors.slots)
         return self._generator.run(rows, tensors.input_ids, tensors.mask, backbone.model)
 
-    @contextmanager
-    def _aside(self) -> Iterator[None]:
-        """On a GPU, write on a separate stream and wait for it; the caller holds `_writing`."""
-        if self._stream is None:
-            yield
-            return
-        with torch.cuda.stream(self._stream):
-            yield
-        self._stream.synchronize()
-
     def _refuse_kind(self, weights: AdapterWeights) -> None:
         if weights.kind is HeadKind.GENERATE and not self._generator:
             raise BadAdapter(
@@ -333,6 +324,8 @@ class SlotEngine:
     def _refuse(self, row: EngineRow) -> None:
         if row.head is HeadKind.GENERATE and not self._generator:
             raise EngineFailed(f"Base {self._base.name!r} generates no text. It cannot run a {row.head} row.")
+        if row.row.pixel_values is not None and self._limits.image is None:
+            raise EngineFailed(f"Base {self._base.name!r} reads text. It cannot run a row of an image.")
         if not self._texts and not row.row.sampling.is_default:
             raise BadSampling(
                 f"Base {self._base.name!r} generates the most likely tokens only, and takes no other "
@@ -343,10 +336,3 @@ class SlotEngine:
             raise EngineFailed(f"Slot {row.slot} holds no adapter with a {row.head} head.")
         if row.head in self._headless:
             raise EngineFailed(self._headless[row.head])
-
-
-def _stream_after_loading(device: torch.device) -> torch.cuda.Stream:
-    """Return a new stream, whose work begins after that of the current one: the loading of the base."""
-    stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
-    stream.wait_stream(torch.cuda.current_stream(device))
-    return stream

@@ -3,20 +3,48 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from hub.bases.base import Base
 from hub.errors import BadBase
 
-__all__ = ["load_tokenizer"]
+__all__ = ["NoTokenizer", "load_tokenizer"]
 
 
-def load_tokenizer(base: Base) -> PreTrainedTokenizerBase:
-    """Load the base's fast tokenizer.
+class NoTokenizer:
+    """Takes the place of the tokenizer of a base that reads images: it tokenizes nothing."""
+
+    is_fast = True
+    truncation_side = padding_side = "right"
+    pad_token_id: int | None = None
+    eos_token_id: int | None = None
+    bos_token_id: int | None = None
+    cls_token_id: int | None = None
+
+    def __len__(self) -> int:
+        return 0
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        raise BadBase(
+            "The base reads images and has no tokenizer. A task that reads text needs another base."
+        )
+
+    decode = apply_chat_template = convert_tokens_to_ids = __call__
+
+    def get_vocab(self) -> dict[str, int]:
+        return {}
+
+
+def load_tokenizer(base: Base) -> PreTrainedTokenizerBase | NoTokenizer:
+    """Load the base's fast tokenizer; a base that reads images has a `NoTokenizer`.
 
     Raises:
         BadBase: it has none, and tasks need its offsets.
     """
+    if base.image:
+        return NoTokenizer()
     # transformers 5.23 has no fast class for Marian, and with the slow one it would not read tokenizer.json.
     factory = PreTrainedTokenizerFast if base.model_type == "marian" else AutoTokenizer
     tokenizer = factory.from_pretrained(base.path, local_files_only=True)

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -17,7 +18,7 @@ from hub.engine.torch.heads import pool_rows
 from hub.engine.torch.loading import end_tokens, pad_token
 from hub.progress import Progress, silent
 
-__all__ = ["BeforeBatch", "forward_rows"]
+__all__ = ["BeforeBatch", "batches", "forward_rows"]
 
 MAX_BATCH_TOKENS = 8192
 MAX_BATCH_ROWS = 64
@@ -40,7 +41,7 @@ def forward_rows(
     model.eval()
     try:
         with torch.inference_mode():
-            for indices in _batches(rows):
+            for indices in batches(rows):
                 if before_batch:
                     before_batch(indices)
                 batch = [rows[index] for index in indices]
@@ -54,7 +55,8 @@ def forward_rows(
     return [output for output in outputs if output is not None]
 
 
-def _batches(rows: Sequence[Row]) -> Iterator[list[int]]:
+def batches(rows: Sequence[Row]) -> Iterator[list[int]]:
+    """Yield the indices of rows in batches of similar length, the longest first."""
     order = sorted(range(len(rows)), key=lambda index: -len(rows[index].input_ids))
     while order:
         longest = len(rows[order[0]].input_ids)
@@ -65,10 +67,13 @@ def _batches(rows: Sequence[Row]) -> Iterator[list[int]]:
 
 def _score(model: Any, tokenizer: Tokenizer, rows: Sequence[Row]) -> list[Output]:
     inputs = _padded(model, tokenizer, rows, left=False)
+    mask = inputs["attention_mask"]
+    if images := [row.pixel_values for row in rows if row.pixel_values is not None]:
+        inputs = {"pixel_values": torch.from_numpy(np.stack(images)).to(model.device)}
     if model.config.is_encoder_decoder:
         inputs["decoder_input_ids"] = inputs["input_ids"]
     result = model(**inputs)
-    array = _values(result, inputs["attention_mask"], rows).float().cpu().numpy()
+    array = _values(result, mask, rows).float().cpu().numpy()
     if array.ndim == 2:
         return [Output(row, array[index]) for index, row in enumerate(rows)]
     return [Output(row, array[index, : len(row.input_ids)]) for index, row in enumerate(rows)]

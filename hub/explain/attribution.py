@@ -105,6 +105,8 @@ def explain_rows(
 
 def _check_head(version: Version) -> None:
     serving = version.manifest.serving
+    if serving.image:
+        raise BadRequest(f"{version.ref} reads images, and words are explained: those of a text.")
     if serving.head not in EXPLAINED:
         raise BadRequest(
             f"{version.ref} cannot be explained: its task {serving.task} has {serving.head.value} outputs. "

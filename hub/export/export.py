@@ -69,6 +69,11 @@ def export_version(
             f"{Format.ONNX} supports encoders, and {base.name!r} ({base.model_type}) is a {base.kind}. "
             f"Use --format {Format.MERGED}, a folder for transformers alone, or {Format.PEFT}."
         )
+    if base.image:
+        raise UnsupportedFormat(
+            f"{form} supports bases that read text, and {base.name!r} reads images. Use --format "
+            f"{Format.PEFT}."
+        )
     if content_hash(store.fetch(version), serving) != version.sha256:
         raise BadAdapter(f"The files of {version.ref} in {version.path} were altered after they were stored.")
     with new_folder(folder) as aside:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hub.api import HeadKind
 from hub.bases.base import Base
@@ -35,7 +35,7 @@ class Reference:
         self._head = serving.head
         self._multi_label = bool(serving.settings.get("multi_label"))
         self._spread = spread_of(serving)
-        self.tokenizer = load_tokenizer(base)
+        self.tokenizer: Any = load_tokenizer(base)
         self.adapted = load_peft(base, version, self.tokenizer)
         self.pad = pad_token(self.tokenizer)
         progress("load model", 1, 1)

@@ -108,7 +108,7 @@ def _import_by_manifest(folder: Path, name: str, described: Described, workspace
 
 
 def _import_plain(folder: Path, name: str, described: Described, workspace: Workspace) -> Imported:
-    from hub.api import AdapterInfo
+    from hub.api import AdapterInfo, InputKind
     from hub.bases.base import BaseKind
     from hub.store.content.weights import read_config
     from hub.store.importing import import_peft
@@ -119,6 +119,11 @@ def _import_plain(folder: Path, name: str, described: Described, workspace: Work
     assert described.task and described.base
     registry, merged = workspace.registry, described.merged
     loaded, on = registry.task(described.task), workspace.bases.get(described.base)
+    if (loaded.spec.input is InputKind.IMAGE) is not (on.image is not None):
+        raise BadRequest(
+            f"Task {described.task!r} reads {loaded.spec.input}s, and {on.name!r} is a base of kind "
+            f"{on.kind}. Give another --base or --task."
+        )
     config = read_config(folder)
     head = None if config.get("task_type") else loaded.spec.head
     trained_on = trained_elsewhere(config, on)
@@ -130,6 +135,7 @@ def _import_plain(folder: Path, name: str, described: Described, workspace: Work
         settings=_options_of(loaded, described.options, head_config(folder)),
         max_length=max_length,
         encoder_decoder=on.kind is BaseKind.ENCODER_DECODER,
+        image=on.image,
     )
     check_rank(folder, limit)
     with _plain_lora(folder, on, head, merged) as (source, converted_from):

@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import AliasChoices, AliasPath, BaseModel, RootModel, ValidationError
 
-from hub.api import Example, Field, FieldKind, HeadKind, MetricKind, TargetKind, Task, TaskSpec
+from hub.api import Example, Field, FieldKind, HeadKind, InputKind, MetricKind, TargetKind, Task, TaskSpec
 from hub.errors import BadData, BadPlugin, HubError, InvalidName, first_problem
 from hub.names import check_name
 from hub.registry.stdout import printing_to
@@ -95,6 +95,12 @@ def check_spec(spec: object) -> TaskSpec:
         raise BadPlugin(f"Task {spec.name!r} has target {target!r:.80}; use one of {kinds}.")
     if target is not TargetKind.LABELS and head is not HeadKind.SEQUENCE:
         raise BadPlugin(f"Task {spec.name!r} has a {target} target, which needs HeadKind.SEQUENCE.")
+    reads: object = spec.input
+    if not isinstance(reads, InputKind):
+        kinds = ", ".join(f"InputKind.{kind.name}" for kind in InputKind)
+        raise BadPlugin(f"Task {spec.name!r} has input {reads!r:.80}; use one of {kinds}.")
+    if reads is InputKind.IMAGE and head is not HeadKind.SEQUENCE:
+        raise BadPlugin(f"Task {spec.name!r} reads images, which go with HeadKind.SEQUENCE only.")
     for key in ("request", "response", "factory"):
         value = getattr(spec, key)
         if not isinstance(value, str) or not OBJECT.fullmatch(value):

@@ -17,7 +17,7 @@ from hub.store.records import Deployment, DeploymentEvent, Version
 if TYPE_CHECKING:
     from hub.serving.batching.base_workers import BaseWorker
     from hub.serving.plugins.threads import ThreadState
-    from hub.serving.requests.call import CallAnswers
+    from hub.serving.requests.call_answers import CallAnswers
 
 __all__ = [
     "describe_base_worker",

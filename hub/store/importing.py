@@ -63,6 +63,7 @@ def import_peft(  # noqa: PLR0913 - what a PEFT folder does not say, the caller 
         merged=merged,
         encoder_decoder=base.kind is BaseKind.ENCODER_DECODER,
         contract=plugin.fingerprint if plugin else "",
+        image=base.image,
     )
     return store.add(name, folder, serving, origin="imported", check=check, plugin=plugin)
 

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
-from hub.api import AdapterInfo, HeadKind, Model, TargetKind
+from hub.api import AdapterInfo, HeadKind, ImageInput, Model, TargetKind
 from hub.contract import PluginRef
 
 __all__ = [
@@ -144,6 +144,11 @@ class Serving(Model):
         exclude_if=lambda numbers: numbers is None,
         description="Of a head that gives a number instead of scores of labels.",
     )
+    image: ImageInput | None = Field(
+        None,
+        exclude_if=lambda image: image is None,
+        description="How the base takes images, if it reads them.",
+    )
 
     @field_validator("labels")
     @classmethod
@@ -163,6 +168,7 @@ class Serving(Model):
             self.max_length,
             encoder_decoder=self.encoder_decoder,
             levels=self.numbers.levels if self.numbers else (),
+            image=self.image,
         )
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from hub.api import AdapterInfo, Embedding, HeadKind, Pooling, TargetKind
+from hub.api import AdapterInfo, Embedding, HeadKind, InputKind, Pooling, TargetKind
 from hub.bases.base import Base, BaseKind
 from hub.bases.cache import Bases
 from hub.bases.sources import parse_source
@@ -24,10 +24,10 @@ from hub.errors import BadData, BadPlugin, BadRequest, InvalidName, NotFound
 from hub.progress import Progress, silent
 from hub.recipe.recipe import Recipe
 from hub.registry.active import active
-from hub.registry.base_sources import use_plugins
 from hub.registry.host import Registry
 from hub.registry.kinds import METRICS
 from hub.registry.loaded import LoadedTask, plugin_call
+from hub.registry.opening import use_plugins
 from hub.store.manifest import BaseRef, DataRef, NumberScale, Serving
 
 __all__ = ["Plan", "checked_rows", "make_plan", "settled"]
@@ -137,6 +137,7 @@ def make_plan(
         merged=recipe.serve == "merged",
         encoder_decoder=base.kind is BaseKind.ENCODER_DECODER,
         contract=registry.plugin_of(recipe.task).fingerprint,
+        image=base.image,
     )
     if loaded.numeric:
         serving = serving.model_copy(update={"numbers": _numbers(recipe, loaded, dataset)})
@@ -253,6 +254,14 @@ def _base(recipe: Recipe, bases: Bases, progress: Progress) -> Base:
 
 def _check_kind(recipe: Recipe, base: Base, loaded: LoadedTask) -> None:
     generates = loaded.spec.head is HeadKind.GENERATE
+    if loaded.spec.input is InputKind.IMAGE:
+        if base.kind is not BaseKind.VISION:
+            raise recipe.error(
+                "base",
+                f"task {recipe.task} reads images and needs a base of kind {BaseKind.VISION}, such as "
+                f"hf:google/vit-base-patch16-224-in21k; {base.name} is of kind {base.kind}",
+            )
+        return
     kinds = [BaseKind.DECODER if generates else BaseKind.ENCODER]
     if loaded.spec.head is HeadKind.EMBEDDING:
         kinds.append(BaseKind.DECODER)
@@ -265,6 +274,8 @@ def _check_kind(recipe: Recipe, base: Base, loaded: LoadedTask) -> None:
 
 
 def _max_length(recipe: Recipe, base: Base, loaded: LoadedTask) -> int:
+    if base.image:
+        return base.max_length
     if recipe.max_length is None:
         return min(loaded.task.max_length, base.max_length)
     if recipe.max_length > base.max_length:

@@ -31,10 +31,13 @@ _SPECIAL = 6  # no tiny tokenizer has more special tokens than this at either en
 
 
 def random_row(base: Base, length: int, seed: int = 0, max_new_tokens: int = 0) -> Row:
-    """Make a row of random tokens, of two types where the base knows two.
+    """Make a row of random tokens, of two types where the base knows two; or of random pixels, of one length.
 
     A text for two stacks ends as its tokenizer ends it, because their sequence heads read the last token.
     """
+    if base.image:
+        pixels = np.random.default_rng(seed).standard_normal(base.image.shape, np.float32)
+        return base.image.row(pixels)
     config = json.loads((base.path / "config.json").read_text())
     random = np.random.default_rng(seed)
     ids = random.integers(_SPECIAL, config["vocab_size"] - _SPECIAL, length).tolist()
@@ -49,11 +52,20 @@ def bare_embedding(base: Base, row: Row) -> np.ndarray:
     """The mean of the bare base's hidden states, [H]; of its encoder where it has two stacks."""
     model = AutoModel.from_pretrained(base.path, dtype=torch.float32).eval()
     stack = model.get_encoder() if base.kind is BaseKind.ENCODER_DECODER else model
-    inputs = {"input_ids": torch.tensor([row.input_ids])}
-    if row.token_type_ids is not None:
-        inputs["token_type_ids"] = torch.tensor([row.token_type_ids])
+    inputs = inputs_of(row)
     with torch.inference_mode():
         return stack(**inputs).last_hidden_state[0].mean(0).numpy()
+
+
+def inputs_of(row: Row) -> dict[str, torch.Tensor]:
+    """The inputs of a model for one row."""
+    if row.pixel_values is not None:
+        return {"pixel_values": torch.from_numpy(row.pixel_values)[None]}
+    ids = torch.tensor([row.input_ids])
+    inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+    if row.token_type_ids is not None:
+        inputs["token_type_ids"] = torch.tensor([row.token_type_ids])
+    return inputs
 
 
 @dataclass(frozen=True)
@@ -74,10 +86,7 @@ class Trained:
 
     def alone(self, row: Row) -> np.ndarray:
         """What PEFT answers for the row on its own, unpadded."""
-        ids = torch.tensor([row.input_ids])
-        inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
-        if row.token_type_ids is not None:
-            inputs["token_type_ids"] = torch.tensor([row.token_type_ids])
+        inputs = inputs_of(row)
         with torch.inference_mode():
             # PEFT 0.21's own question-answering wrapper drops token_type_ids; the model in it does not.
             output = self.model.base_model(**inputs)
@@ -134,6 +143,8 @@ def base_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Base]:
             if family in tiny.ENCODERS
             else tiny.tiny_decoder
             if family in tiny.DECODERS
+            else tiny.tiny_vision
+            if family in tiny.VISION
             else tiny.tiny_encoder_decoder
         )
         return factory(tmp_path_factory.mktemp(family), family)
@@ -233,3 +244,8 @@ def watch(monkeypatch: pytest.MonkeyPatch) -> Callable[[Engine], list[str]]:
         return names
 
     return start
+
+
+@pytest.fixture
+def wide(bert, trained):
+    return trained(bert, HeadKind.SEQUENCE, labels=3, seed=32)

@@ -25,6 +25,7 @@ from transformers import (
     AutoConfig,
     AutoModel,
     AutoModelForCausalLM,
+    AutoModelForImageClassification,
     AutoModelForQuestionAnswering,
     AutoModelForSeq2SeqLM,
     AutoModelForSequenceClassification,
@@ -38,15 +39,18 @@ from tests.support.tiny_bases import (
     DECODERS,
     ENCODER_DECODERS,
     ENCODERS,
+    VISION,
     tiny_decoder,
     tiny_encoder,
     tiny_encoder_decoder,
+    tiny_vision,
 )
 
 __all__ = [
     "DECODERS",
     "ENCODERS",
     "ENCODER_DECODERS",
+    "VISION",
     "head_kinds",
     "head_model",
     "peft_model",
@@ -54,6 +58,7 @@ __all__ = [
     "tiny_decoder",
     "tiny_encoder",
     "tiny_encoder_decoder",
+    "tiny_vision",
 ]
 
 _HEADS: Mapping[HeadKind, tuple[type, TaskType]] = {
@@ -63,6 +68,7 @@ _HEADS: Mapping[HeadKind, tuple[type, TaskType]] = {
     HeadKind.EMBEDDING: (AutoModel, TaskType.FEATURE_EXTRACTION),
     HeadKind.GENERATE: (AutoModelForCausalLM, TaskType.CAUSAL_LM),
 }
+_IMAGES: tuple[type, None] = (AutoModelForImageClassification, None)  # PEFT has no type for them
 _SEQ_TO_SEQ = (AutoModelForSeq2SeqLM, TaskType.SEQ_2_SEQ_LM)
 _MAPPINGS = {
     HeadKind.SEQUENCE: MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING,
@@ -78,11 +84,15 @@ _FEED_FORWARD = {
     "t5": "wo",
     "bart": "fc2",
     "marian": "fc2",
+    "vit": "fc2",
+    "deit": "fc2",
 }
 
 
 def head_kinds(base: Base) -> tuple[HeadKind, ...]:
     """Return the heads that transformers has for the base's family: what the functions below take."""
+    if base.kind is BaseKind.VISION:
+        return HeadKind.SEQUENCE, HeadKind.EMBEDDING
     config = type(AutoConfig.from_pretrained(base.path))
     kinds = [kind for kind, mapping in _MAPPINGS.items() if config in mapping]
     if base.kind is not BaseKind.ENCODER_DECODER:
@@ -167,7 +177,9 @@ def _loaded(base: Base, kind: HeadKind, num_labels: int) -> tuple[PreTrainedMode
     return model.eval(), missing
 
 
-def _head(base: Base, kind: HeadKind) -> tuple[type, TaskType]:
+def _head(base: Base, kind: HeadKind) -> tuple[type, TaskType | None]:
+    if base.kind is BaseKind.VISION and kind is HeadKind.SEQUENCE:
+        return _IMAGES
     seq_to_seq = kind is HeadKind.GENERATE and base.kind is BaseKind.ENCODER_DECODER
     return _SEQ_TO_SEQ if seq_to_seq else _HEADS[kind]
 

@@ -7,6 +7,7 @@ rows differ visibly. No bias is zero and no norm is one, so that leaving one out
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from transformers import (
     AutoModelForCausalLM,
     AutoModelForMaskedLM,
     AutoModelForSeq2SeqLM,
+    PreTrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerFast,
 )
@@ -32,9 +34,11 @@ __all__ = [
     "DECODERS",
     "ENCODERS",
     "ENCODER_DECODERS",
+    "VISION",
     "tiny_decoder",
     "tiny_encoder",
     "tiny_encoder_decoder",
+    "tiny_vision",
 ]
 
 _BERT = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 48}
@@ -85,6 +89,17 @@ ENCODER_DECODERS: Mapping[str, Mapping[str, Any]] = {
     "bart": _BART,
     "marian": _BART | {"scale_embedding": True},
 }
+# Sixteen patches of four pixels, and a size that is not the square of one.
+_VIT = _BERT | {"image_size": [16, 20], "patch_size": 4}
+VISION: Mapping[str, Mapping[str, Any]] = {"vit": _VIT, "deit": _VIT | {"image_size": 16}}
+_PROCESSOR = {
+    "do_resize": True,
+    "do_rescale": True,
+    "do_normalize": True,
+    "rescale_factor": 1 / 255,
+    "image_mean": [0.5, 0.4, 0.3],
+    "image_std": [0.5, 0.25, 0.2],
+}
 # Published with the head of their pretraining; the other encoders are saved as bare backbones.
 _MASKED_LM = frozenset({"modernbert", "xlm-roberta"})
 _POSITIONS_AFTER_PAD = frozenset({"roberta", "xlm-roberta"})
@@ -132,6 +147,27 @@ def tiny_encoder_decoder(folder: Path, model_type: str) -> Base:
     return _save(folder, AutoModelForSeq2SeqLM, model_type, settings)
 
 
+def tiny_vision(folder: Path, model_type: str = "vit") -> Base:
+    """Save a two-layer random model of images, of a type in VISION, and its image processor's settings.
+
+    A ViT resizes to what it takes, and a DeiT crops the center of what it resizes to, as published.
+
+    Raises:
+        ValueError: there is no tiny model of images of this type.
+    """
+    settings = _settings("model of images", VISION, model_type)
+    model = _made(AutoModel, AutoConfig.for_model(model_type, **settings))
+    folder.mkdir(parents=True, exist_ok=True)
+    model.save_pretrained(folder)
+    height, width = (16, 20) if model_type == "vit" else (16, 16)
+    sizes: dict[str, Any] = {"size": {"height": height, "width": width}, "resample": 2}
+    if model_type == "deit":
+        sizes = {"size": {"height": 20, "width": 20}, "resample": 3, "do_center_crop": True}
+        sizes["crop_size"] = {"height": height, "width": width}
+    (folder / "preprocessor_config.json").write_text(json.dumps(_PROCESSOR | sizes))
+    return _described(folder)
+
+
 def _settings(noun: str, families: Mapping[str, Mapping[str, Any]], model_type: str) -> dict[str, Any]:
     if model_type not in families:
         raise ValueError(f"No tiny {noun} of type {model_type!r}; available: {', '.join(families)}.")
@@ -143,15 +179,24 @@ def _save(folder: Path, factory: Any, model_type: str, settings: Mapping[str, An
     config = AutoConfig.for_model(
         model_type, vocab_size=len(tokenizer), **_special_ids(model_type, tokenizer), **settings
     )
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        model = factory.from_config(config)
-        _draw(model)
+    model = _made(factory, config)
     if model_type == "marian":  # as published: its first token is padding, which it must not write
         model.generation_config.bad_words_ids = [[tokenizer.pad_token_id]]
     folder.mkdir(parents=True, exist_ok=True)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+    return _described(folder)
+
+
+def _made(factory: Any, config: PreTrainedConfig) -> PreTrainedModel:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model: PreTrainedModel = factory.from_config(config)
+        _draw(model)
+    return model
+
+
+def _described(folder: Path) -> Base:
     facts = inspect_folder(folder)
     return Base(
         name=folder.name,
@@ -161,6 +206,7 @@ def _save(folder: Path, factory: Any, model_type: str, settings: Mapping[str, An
         model_type=facts.model_type,
         max_length=facts.max_length,
         path=folder,
+        image=facts.image,
     )
 
 

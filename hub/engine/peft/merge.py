@@ -55,7 +55,7 @@ def merged_weights(
         model, missing = head_model(base, kind, labels)
         before = {name: value.clone() for name, value in _parameters(model).items() if name not in missing}
         adapted = adapt(model, config, tensors)
-        inputs = _probe(model)
+        inputs = _probe(model, base)
         expected = _answers(adapted.base_model, inputs)
         merged = merge(adapted)
         _check_equal(expected, _answers(merged, inputs), method_of(config))
@@ -108,8 +108,10 @@ def _same(value: Tensor, before: Tensor | None) -> bool:
     return before is not None and torch.equal(value, before)
 
 
-def _probe(model: PreTrainedModel) -> dict[str, Tensor]:
+def _probe(model: PreTrainedModel, base: Base) -> dict[str, Tensor]:
     random = torch.Generator().manual_seed(0)
+    if base.image:
+        return {"pixel_values": torch.randn(1, *base.image.shape, generator=random)}
     ids = torch.randint(3, model.config.vocab_size, (1, _PROBE), generator=random)
     inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
     return inputs | ({"decoder_input_ids": ids} if model.config.is_encoder_decoder else {})

@@ -73,12 +73,14 @@ def load_with_head(base: Base, kind: HeadKind, num_labels: int, dropout: float |
     if dropout is not None:
         _set_dropout(config, dropout)
     settings: dict[str, Any] = {"dtype": torch.float32, "local_files_only": True}
+    if base.image:  # published with a classifier of other labels; a head of text is refused instead
+        settings["ignore_mismatched_sizes"] = True
     try:
         with one_load_at_a_time, quiet():
             model, report = factory.from_pretrained(
                 base.path, config=config, output_loading_info=True, **settings
             )
-            missing = set(report["missing_keys"])
+            missing = {*report["missing_keys"], *(name for name, *_ in report["mismatched_keys"])}
             prefix = f"{model.base_model_prefix}."
             if kind is HeadKind.SPAN and any(name.startswith(f"{prefix}layers.") for name in missing):
                 # transformers 5.23 does not find the backbone of Llama and Qwen2 under this head.

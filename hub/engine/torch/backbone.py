@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from hub.engine.torch.heads import Hidden
-from hub.engine.torch.loading import takes_token_types, takes_whole_mask
+from hub.engine.torch.loading import reads_images, takes_token_types, takes_whole_mask
 from hub.engine.torch.packed import packed_inputs, takes_packed_rows
 from hub.engine.torch.slotted import SlotContext, SlotLinear, SlotNorm, slot_layer
 from hub.engine.torch.stacks import Parts, Stacks, Values
@@ -23,7 +23,7 @@ __all__ = ["TorchBackbone"]
 class TorchBackbone:
     """Runs rows on `model` with stacks of its dtype; a layer is slotted when an adapter first needs it.
 
-    `model` is the bare backbone of an encoder, or a whole decoder or encoder-decoder.
+    `model` is the bare backbone of a base that scores, or a whole decoder or encoder-decoder.
     """
 
     parallel = True
@@ -81,7 +81,7 @@ class TorchBackbone:
         A layer whose input all rows share (DeBERTa's table of relative positions) is included only if it is
         linear and takes that input as [1, n, in]: see `SlotLinear`.
         """
-        rows, tokens = 3, 5
+        rows = 3
         found: set[str] = set()
 
         def watch(path: str) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
@@ -98,14 +98,24 @@ class TorchBackbone:
             if isinstance(module, nn.Linear | nn.LayerNorm)
         ]
         try:
-            ids = torch.ones(rows, tokens, dtype=torch.int64, device=self.device)
-            self.run(BatchTensors(ids, ids, torch.zeros_like(ids), ids[:, 0] * 0), decode=True)
+            self.run(self._probe(rows), decode=True)
         finally:
             for hook in hooks:
                 hook.remove()
         if (head := self.model.get_output_embeddings()) is not None:
             found |= {path for path, module in self.model.named_modules() if module is head}
         return frozenset(found)
+
+    def _probe(self, rows: int, tokens: int = 5) -> BatchTensors:
+        ids = torch.ones(rows, tokens, dtype=torch.int64, device=self.device)
+        batch = BatchTensors(ids, ids, torch.zeros_like(ids), ids[:, 0] * 0)
+        if not reads_images(self._stack):
+            return batch
+        config = self.model.config
+        size = config.image_size
+        height, width = size if isinstance(size, list | tuple) else (size, size)
+        shape = (rows, config.num_channels, height, width)
+        return batch._replace(pixel_values=torch.zeros(shape, device=self.device))
 
     def with_weights(self, changed: Mapping[str, Tensor], fresh: PreTrainedModel) -> TorchBackbone:
         """Return a backbone without slots that shares all weights with this one but those in `changed`.
@@ -133,12 +143,14 @@ class TorchBackbone:
             parameter.data = parameter.data.new_empty(0)
 
     def _inputs(self, batch: BatchTensors) -> dict[str, Tensor]:
-        """Return the ids and the mask for the stack; on a GPU [B, 1, 1, T] if the stack takes that.
+        """Return the images, or the ids and the mask for the stack; on a GPU [B, 1, 1, T] if it takes that.
 
         transformers 5.23 asks a [B, T] mask whether it masks anything, which waits for the GPU.
         """
         if batch.is_packed:
             return packed_inputs(self._stack, batch)
+        if batch.pixel_values is not None:
+            return {"pixel_values": batch.pixel_values}
         mask = batch.mask[:, None, None, :].bool() if self._whole_mask else batch.mask
         return {"input_ids": batch.input_ids, "attention_mask": mask}
 

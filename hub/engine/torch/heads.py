@@ -21,8 +21,9 @@ from transformers import PreTrainedConfig
 from transformers.utils import ModelOutput
 
 from hub.api import HeadKind, Pooling
-from hub.bases.auto_classes import AUTO_CLASSES
-from hub.engine.torch.loading import one_load_at_a_time
+from hub.bases.auto_classes import auto_class
+from hub.bases.base import BaseKind
+from hub.engine.torch.loading import one_load_at_a_time, reads_images
 from hub.engine.torch.slotted import SlotContext, SlotLinear, Slotted, slot_layer
 from hub.engine.torch.stacks import Parts, Stacks, Values
 from hub.engine.torch.tensors import on_device
@@ -69,7 +70,7 @@ class HeadSlots:
     """The heads of one kind in all slots.
 
     `pooler` is the base's own, for classes that read a pooled output; `weights` are the base's tensors by
-    name, some of which may belong to the head.
+    name, some of which may belong to the head. `base` is the kind of the base.
 
     Raises:
         UnsupportedAdapter: the family has no such head, or the head has other layers than linear and
@@ -84,6 +85,7 @@ class HeadSlots:
         device: torch.device,
         pooler: nn.Module | None,
         weights: Mapping[str, Tensor],
+        base: BaseKind = BaseKind.ENCODER,
     ) -> None:
         self._kind = kind
         config = copy.deepcopy(config)
@@ -91,13 +93,14 @@ class HeadSlots:
         self._marked = 2 if kind is HeadKind.SPAN else config.hidden_size + 1
         config.num_labels = self._marked
         # Heads find the last token by the padding id, and some bases have none.
-        self._hide_padding = config.pad_token_id is None
+        self._hide_padding = getattr(config, "pad_token_id", None) is None
         if self._hide_padding:
             config.pad_token_id = _NO_TOKEN
         with one_load_at_a_time, torch.device("meta"):
             self._model = (
-                getattr(transformers, AUTO_CLASSES[kind]).from_config(config, dtype=torch.float32).eval()
+                getattr(transformers, auto_class(kind, base)).from_config(config, dtype=torch.float32).eval()
             )
+        self._reads_images = reads_images(self._model)
         self.prefix: str = self._model.base_model_prefix
         backbone = getattr(self._model, self.prefix, None)
         if backbone is None:
@@ -122,7 +125,10 @@ class HeadSlots:
         if self._hide_padding:
             input_ids = input_ids.masked_fill(mask == 0, _NO_TOKEN)
         try:
-            result = self._model(input_ids=input_ids, attention_mask=mask)
+            if self._reads_images:
+                result = self._model(pixel_values=hidden.states)  # `_StoredOutput` reads none
+            else:
+                result = self._model(input_ids=input_ids, attention_mask=mask)
         finally:
             self._stored.put(None)
         if self._kind is HeadKind.SPAN:

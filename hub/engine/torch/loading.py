@@ -34,6 +34,7 @@ __all__ = [
     "pad_token",
     "pick_device",
     "pick_dtype",
+    "reads_images",
     "reads_whole_rows",
     "takes_token_types",
     "takes_whole_mask",
@@ -48,6 +49,7 @@ _FACTORIES = {
     BaseKind.ENCODER: AutoModel,
     BaseKind.DECODER: AutoModelForCausalLM,
     BaseKind.ENCODER_DECODER: AutoModelForSeq2SeqLM,
+    BaseKind.VISION: AutoModel,
 }
 
 
@@ -69,9 +71,9 @@ def pick_device(name: str) -> str:
 
 
 def load_model(base: Base, device: torch.device, **settings: Any) -> PreTrainedModel:
-    """Load the base for inference: the backbone of an encoder, else the whole model.
+    """Load the base for inference: the backbone of a base that scores, the whole model of one that generates.
 
-    An encoder whose weights come without a pooler gets none. `settings` go to `from_pretrained`.
+    A backbone whose weights come without a pooler gets none. `settings` go to `from_pretrained`.
 
     Raises:
         EngineFailed: the folder does not hold all the weights of the model.
@@ -102,6 +104,11 @@ def end_tokens(model: PreTrainedModel, tokenizer: Tokenizer) -> frozenset[int]:
 def pad_token(tokenizer: Tokenizer) -> int:
     """Return the token to pad with; any token will do, as padding is masked."""
     return next(token for token in (tokenizer.pad_token_id, tokenizer.eos_token_id, 0) if token is not None)
+
+
+def reads_images(model: PreTrainedModel) -> bool:
+    """Return whether the model's input is images."""
+    return bool(model.main_input_name == "pixel_values")
 
 
 def takes_token_types(model: PreTrainedModel) -> bool:

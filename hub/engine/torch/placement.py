@@ -44,6 +44,7 @@ class Placement:
 
     def __init__(self, backbone: TorchBackbone, heads: Mapping[HeadKind, HeadSlots]) -> None:
         model, per_row = backbone.model, backbone.per_row_layers()
+        self._model = model
         self.layers = {path: module for path, module in model.named_modules() if path in per_row}
         self._types = {path: type(module).__name__ for path, module in model.named_modules()}
         self._parameters = {name for name, _ in model.named_parameters(remove_duplicate=False)}
@@ -115,11 +116,21 @@ class Placement:
                     )
                 if parameters:
                     _add(backbone, inside, _bias_shift(self.layers[inside], parameters, path))
-            elif not _ignored(weights.kind, path):
+            elif not _ignored(weights.kind, path) and not self._are_own(path, parameters, head):
                 raise UnsupportedAdapter(
                     f"{path!r} was trained in full, and it belongs neither to a {weights.kind} head nor to a "
                     f"layer that a slot can change. Train it with LoRA, {WAY_OUT}"
                 )
+
+    def _are_own(self, path: str, parameters: Mapping[str, Tensor], head: HeadSlots | None) -> bool:
+        """Return whether parameters equal the base's: PEFT also saves biases that it did not train."""
+        name = next((name for name in self._readings(path, head) if name in self._types), None)
+        if name is None:
+            return False
+        own = dict(self._model.get_submodule(name).named_parameters(recurse=False))
+        return all(
+            part in own and torch.equal(value.to(own[part]), own[part]) for part, value in parameters.items()
+        )
 
     def _no_layer(self, path: str, head: HeadSlots | None) -> BadAdapter:
         """Return the error for an update of a layer that no slot can change."""

@@ -12,7 +12,7 @@ from torch import Tensor
 from hub.engine.batch import Batch
 from hub.engine.packing import Packed
 
-__all__ = ["BatchTensors", "on_device", "to_device", "unpacked"]
+__all__ = ["BatchTensors", "on_device", "stream_after_loading", "to_device", "unpacked"]
 
 
 def to_device(tensor: Tensor, device: torch.device) -> Tensor:
@@ -30,6 +30,13 @@ def on_device(values: Sequence[int] | Sequence[Sequence[int]], device: torch.dev
     return to_device(torch.tensor(values, dtype=torch.int64), device)
 
 
+def stream_after_loading(device: torch.device) -> torch.cuda.Stream:
+    """Return a new stream, whose work begins after that of the current one: the loading of the base."""
+    stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+    stream.wait_stream(torch.cuda.current_stream(device))
+    return stream
+
+
 def unpacked(states: Tensor, where: Tensor) -> Tensor:
     """Return the states [B, T, H] of rows from those of their bins [N, T, H]; see `Packed.where`."""
     return states.flatten(0, 1).index_select(0, where.flatten()).view(*where.shape, -1)
@@ -45,12 +52,16 @@ class BatchTensors(NamedTuple):
     positions: Tensor | None = None  # [B, T]; these are None of a batch that is not packed
     segments: Tensor | None = None  # [B, T]
     places: Tensor | None = None  # [B, T]
+    pixel_values: Tensor | None = None  # [B, 3, H, W]; of a base that reads images, which are never packed
 
     @classmethod
     def of(cls, batch: Batch, device: torch.device) -> BatchTensors:
         """Copy a batch to the device; see `to_device`."""
         arrays = (batch.input_ids, batch.attention_mask, batch.token_type_ids, batch.slots)
-        return cls(*(to_device(torch.from_numpy(array), device) for array in arrays))
+        made = cls(*(to_device(torch.from_numpy(array), device) for array in arrays))
+        if batch.pixel_values is None:
+            return made
+        return made._replace(pixel_values=to_device(torch.from_numpy(batch.pixel_values), device))
 
     @classmethod
     def packed(cls, bins: Packed, device: torch.device) -> BatchTensors:
@@ -82,4 +93,6 @@ class BatchTensors(NamedTuple):
     def rows(self, index: Tensor) -> BatchTensors:
         """Return the rows at `index` [n] of a batch that is not packed."""
         assert not self.is_packed, "a row of a packed batch is no sequence of its own"
-        return BatchTensors(*(tensor.index_select(0, index) for tensor in self.present()))
+        return BatchTensors(
+            *(None if tensor is None else tensor.index_select(0, index) for tensor in self)  # type: ignore[arg-type]
+        )

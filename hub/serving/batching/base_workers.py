@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import gc
 import logging
+import math
 import os
 import threading
 import time
@@ -16,15 +17,17 @@ from pathlib import Path
 from queue import Empty, Queue
 from typing import Any
 
+import numpy as np
+
 from hub.api import EngineRequest, Row, Tokenizer
 from hub.bases.base import Base
 from hub.bases.cache import Bases
 from hub.config import ServeSettings, Settings
 from hub.engine.protocol import Engine, GenerationLimits
 from hub.engine.slots.table import SlotTable
+from hub.registry.opening import engine_for, open_engine
 from hub.serving.background import PeriodicTask
 from hub.serving.batching.batcher import Batcher
-from hub.serving.batching.engines import open_engine
 from hub.serving.batching.fair_queue import Job
 from hub.serving.batching.slot_cleaner import SlotCleaner
 from hub.serving.heap import limit_heap, limit_kernel_caches, return_free_memory
@@ -191,7 +194,7 @@ class BaseWorkers:
                 serve.generate_rows, serve.generate_mb * 1_000_000, serve.generate_prefix_mb * 1_000_000
             ),
         )
-        engine = open_engine(serve.engine, request)
+        engine: Engine = open_engine(engine_for(base.source, serve.engine), request)
         batcher = Batcher(
             engine,
             name=base.name,
@@ -203,7 +206,7 @@ class BaseWorkers:
         took = time.perf_counter() - began
         log.info("Opened base %s on the %s engine in %.1f s.", base.name, engine.info().name, took)
         with tokenizers.borrow() as tokenizer:
-            probe = _probe(tokenizer)
+            probe = _probe(base, tokenizer)
         cleaner = SlotCleaner(
             engine,
             serve.slots,
@@ -226,6 +229,9 @@ def encode_threads() -> int:
     return min(max(os.cpu_count() or 1, 2), 8)
 
 
-def _probe(tokenizer: Tokenizer) -> Row:
+def _probe(base: Base, tokenizer: Tokenizer) -> Row:
+    if base.image:  # of different values: attention may overflow only between patches that differ
+        values = np.linspace(-1, 1, math.prod(base.image.shape), dtype=np.float32)
+        return base.image.row(values.reshape(base.image.shape))
     encoded: dict[str, Any] = tokenizer(PROBE_TEXT)
     return Row(encoded["input_ids"], encoded.get("token_type_ids"), max_new_tokens=1)

@@ -117,7 +117,7 @@ class Rehearsal:
         def encode() -> Sequence[Row]:
             with self.borrow() as tokenizer:
                 rows: object = self.loaded.task.encode(request, tokenizer, self.info)
-            return check_rows(rows, min(self.max_length, self.info.max_length))
+            return check_rows(rows, min(self.max_length, self.info.max_length), self.info.image)
 
         return self._call("encode", encode)
 

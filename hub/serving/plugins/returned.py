@@ -9,10 +9,12 @@ from dataclasses import replace
 from functools import cache
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import PydanticSerializationError
 
-from hub.api import AnswerStream, Pooling, Row, Sampling
+from hub.api import AnswerStream, ImageInput, Pooling, Row, Sampling
 
 __all__ = ["WrongReturn", "check_answer", "check_part", "check_rows", "check_stream", "non_finite"]
 
@@ -26,17 +28,19 @@ class WrongReturn(Exception):
     """
 
 
-def check_rows(rows: object, max_length: int) -> list[Row]:
-    """Return what `encode` returned if the engine can take it, with tokens that nobody can change.
+def check_rows(rows: object, max_length: int, image: ImageInput | None = None) -> list[Row]:
+    """Return what `encode` returned if the engine can take it, with values that nobody can change.
+
+    `image` is how the base takes images, None if it reads text.
 
     Raises:
-        WrongReturn: it is not a list of rows of 1 to `max_length` token ids.
+        WrongReturn: it is not a list of rows of 1 to `max_length` token ids, or of such images.
     """
     if not isinstance(rows, list | tuple):
         raise WrongReturn(f"returned {_kind(rows)} instead of a list of rows")
     if not rows:
         raise WrongReturn("returned no rows; at least one is needed")
-    return [_checked(row, max_length) for row in rows]
+    return [_checked(row, max_length, image) for row in rows]
 
 
 def check_stream(stream: object) -> AnswerStream | None:
@@ -110,7 +114,7 @@ def non_finite(value: object, where: str = "", depth: int = MAX_DEPTH) -> str:
     return next(filter(None, paths), "")
 
 
-def _checked(row: object, max_length: int) -> Row:
+def _checked(row: object, max_length: int, image: ImageInput | None) -> Row:
     if not isinstance(row, Row):
         raise WrongReturn(f"returned a list with {_kind(row)} instead of hub.api.Row")
     ids, types = _ids(row.input_ids, "input_ids"), None
@@ -129,7 +133,28 @@ def _checked(row: object, max_length: int) -> Row:
         raise WrongReturn(f"made a row with {_kind(row.sampling)} as sampling")
     if row.pooling is not None and not isinstance(row.pooling, Pooling):
         raise WrongReturn(f"made a row with {_kind(row.pooling)} as pooling")
-    return replace(row, input_ids=ids, token_type_ids=types)
+    if image is None and row.pixel_values is None:
+        return replace(row, input_ids=ids, token_type_ids=types)
+    pixels = _pixels(row.pixel_values, len(ids), image)
+    return replace(row, input_ids=ids, token_type_ids=types, pixel_values=pixels)
+
+
+def _pixels(values: object, tokens: int, image: ImageInput | None) -> npt.NDArray[np.float32]:
+    """Return a copy of an image that is no longer written to."""
+    if image is None:
+        raise WrongReturn("made a row with pixel_values, and the base reads text")
+    if not isinstance(values, np.ndarray) or values.shape != image.shape or values.dtype != np.float32:
+        what = (
+            f"an array of {values.dtype} {values.shape}" if isinstance(values, np.ndarray) else _kind(values)
+        )
+        raise WrongReturn(f"made a row with {what} as pixel_values instead of float32 {image.shape}")
+    if tokens != image.tokens:
+        raise WrongReturn(f"made a row of {tokens} tokens for an image, which has {image.tokens}")
+    if not np.isfinite(values).all():
+        raise WrongReturn("made a row whose pixel_values are not all finite")
+    copied = values.copy()
+    copied.flags.writeable = False
+    return copied
 
 
 def _ids(ids: object, name: str) -> tuple[int, ...]:

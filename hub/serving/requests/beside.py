@@ -14,7 +14,8 @@ from hub.engine.protocol import EngineRow
 from hub.errors import HubError, log_fault
 from hub.serving.canary.grading import agree
 from hub.serving.plugins.threads import Stage, Work
-from hub.serving.requests.call import CallAnswers, Side
+from hub.serving.requests.call import Side
+from hub.serving.requests.call_answers import CallAnswers
 from hub.serving.requests.codec import Outcome
 
 __all__ = ["BesideRuns"]

@@ -137,7 +137,8 @@ def _rows(
 ) -> Encoded:
     try:
         returned: object = task.task.encode(request, tokenizer, info)
-        rows: Sequence[Row] = check_rows(returned, min(held.base_worker.base.max_length, info.max_length))
+        limit = min(held.base_worker.base.max_length, info.max_length)
+        rows: Sequence[Row] = check_rows(returned, limit, info.image)
     except BadRequest as error:
         return error
     except HubError as error:  # such as an option that this version of the plugin does not know

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -19,6 +20,7 @@ from hub.training.fit.contrastive import AMONG, TEXTS, choices
 
 __all__ = ["Batches", "LengthGroups", "PairBatches", "collator", "pad_alike"]
 
+_IMAGE = ("input_ids", "pixel_values")
 POOL = 64  # batches that are sorted by length together: more reduce padding, fewer mix better
 
 
@@ -100,7 +102,8 @@ class PairBatches(Batches):
 def collator(pad: int) -> Callable[[Sequence[Features]], dict[str, Any]]:
     """Return a function that pads the features of a batch and converts them to tensors.
 
-    For vectors, these are the tensors of the queries, and those of the texts under TEXTS.
+    For vectors, these are the tensors of the queries, and those of the texts under TEXTS. Images are all of
+    one size, and their placeholder ids are left out.
     """
 
     def collate(batch: Sequence[Features]) -> dict[str, Any]:
@@ -108,6 +111,10 @@ def collator(pad: int) -> Callable[[Sequence[Features]], dict[str, Any]]:
             texts, among = choices(batch)
             queries = [{key: row[key] for key in row if key not in ("good", "bad")} for row in batch]
             return {**collate(queries), TEXTS: collate(texts), AMONG: among}
+        if "pixel_values" in batch[0]:
+            images = torch.from_numpy(np.stack([row["pixel_values"] for row in batch]))
+            others = {key: torch.tensor([row[key] for row in batch]) for key in batch[0] if key not in _IMAGE}
+            return {"pixel_values": images, **others}
         padding = {"input_ids": pad, "token_type_ids": 0, "labels": IGNORED}
         tensors: dict[str, Any] = {
             key: torch.tensor(_padded([row[key] for row in batch], padding.get(key))) for key in batch[0]

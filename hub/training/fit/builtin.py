@@ -89,9 +89,16 @@ class HeadOnly(TrainingMethod[NoOptions]):
 
 
 class BitFit(HeadOnly):
-    """The biases of the base."""
+    """The biases of the base, without that of the patches of an image, which no slot can hold."""
 
     bias = "all"
+
+    def adapt(self, model: PreTrainedModel, request: MethodRequest) -> PeftModel:
+        adapted = super().adapt(model, request)
+        for module in adapted.modules():
+            if isinstance(module, nn.Conv2d) and module.bias is not None:
+                module.bias.requires_grad_(False)
+        return adapted
 
 
 class FullTraining(HeadOnly):

@@ -73,7 +73,10 @@ class LogisticHead:
         cls, features: Sequence[Features], tokenizer: Tokenizer, num_labels: int, *, balanced: bool
     ) -> LogisticHead:
         """Return the head for training features of a single-label task."""
-        rows = [Row(row["input_ids"], row.get("token_type_ids")) for row in features]
+        rows = [
+            Row(row["input_ids"], row.get("token_type_ids"), pixel_values=row.get("pixel_values"))
+            for row in features
+        ]
         return cls(tokenizer, rows, [row["labels"] for row in features], num_labels, balanced)
 
     def fit(

@@ -60,7 +60,7 @@ def _scores(model: Any, probe: Mapping[str, Tensor]) -> Tensor | None:
     """Return the scores [B, C] of a batch; None for scores of another shape."""
     inputs = {
         name: probe[name].to(model.device)
-        for name in ("input_ids", "attention_mask", "token_type_ids")
+        for name in ("input_ids", "attention_mask", "token_type_ids", "pixel_values")
         if name in probe
     }
     training = model.training

@@ -73,7 +73,7 @@ class Loss:
         """Return the divisor of a batch's mean loss: rows or labelled tokens, or the sum of their weights."""
         labels = inputs.get("labels")
         if labels is None or labels.is_floating_point():  # spans, vectors, multi-label
-            rows = inputs["input_ids"]
+            rows = inputs["input_ids"] if "input_ids" in inputs else inputs["pixel_values"]
             return torch.tensor(float(len(rows)), device=rows.device)
         if self._is_shifted:
             labels = labels[:, 1:]

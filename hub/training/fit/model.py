@@ -17,7 +17,7 @@ from hub.api import HeadKind
 from hub.bases.base import Base
 from hub.engine.peft.model import complete, load_with_head
 from hub.engine.quiet import peft_quiet
-from hub.engine.torch.loading import one_load_at_a_time
+from hub.engine.torch.loading import one_load_at_a_time, reads_images
 from hub.recipe.recipe import Recipe
 from hub.store.content.weights import read_adapter, write_adapter
 from hub.store.peft.plain_lora import to_plain_lora
@@ -61,6 +61,8 @@ def add_adapter(model: PreTrainedModel, recipe: Recipe, head: HeadKind) -> PeftM
     heads = [] if head in (HeadKind.GENERATE, HeadKind.EMBEDDING) else _head_modules(model)
     unused = ["pooler"] if head is HeadKind.EMBEDDING and getattr(model, "pooler", None) else []
     task_type = TaskType.SEQ_2_SEQ_LM if model.config.is_encoder_decoder else _TASK_TYPES.get(head)
+    if reads_images(model):  # PEFT 0.21's classes of tasks pass on token ids only
+        task_type = None
     with one_load_at_a_time, peft_quiet():
         return adapt(model, recipe, task_type, heads, unused)
 

@@ -44,7 +44,8 @@
     ├── SourceUnavailable     502  a download failed
     ├── EngineFailed          500
     ├── PluginFailed          500  a plugin's code raised an exception or returned a wrong value
-    │   └── PluginTimeout     504  a plugin's code ran longer than limits.plugin_timeout_s
+    │   ├── PluginTimeout     504  a plugin's code ran longer than limits.plugin_timeout_s
+    │   └── PluginMemory      500  a plugin's code took more memory than it may, or returned too much
     ├── ExportFailed          500  an exported model does not reproduce the adapter
     └── HostFault             507  the disk or the operating system failed
 
@@ -101,6 +102,7 @@ from hub.errors.server import (
     NotServed,
     Overloaded,
     PluginFailed,
+    PluginMemory,
     PluginSuspended,
     PluginTimeout,
     RateLimited,
@@ -144,6 +146,7 @@ __all__ = [
     "Overloaded",
     "PluginConflict",
     "PluginFailed",
+    "PluginMemory",
     "PluginNotAllowed",
     "PluginSuspended",
     "PluginTimeout",

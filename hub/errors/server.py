@@ -59,6 +59,10 @@ class PluginTimeout(PluginFailed):
     status = 504
 
 
+class PluginMemory(PluginFailed):
+    code = "plugin_memory"
+
+
 class ExportFailed(HubError):
     code = "export_failed"
     status = 500

@@ -101,9 +101,8 @@ def check_answer(answer: object, model: type[BaseModel]) -> tuple[BaseModel, byt
     except PydanticSerializationError as error:
         raise WrongReturn(f"returned a {model.__name__} whose fields have wrong types") from error
     if len(body) > MAX_ANSWER_BYTES:
-        raise TooMuchReturned(
-            f"returned a {model.__name__} of {len(body):,} bytes, over {MAX_ANSWER_BYTES:,}"
-        )
+        size = f"{len(body):,} bytes, and at most {MAX_ANSWER_BYTES:,} are sent"
+        raise TooMuchReturned(f"returned a {model.__name__} of {size}")
     if len(vars(answer)) < len(type(answer).model_fields):
         raise WrongReturn(f"returned a {model.__name__} without all its fields")
     if b"null" in body or b"NaN" in body or b"Infinity" in body:

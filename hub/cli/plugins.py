@@ -141,7 +141,18 @@ def new(
         typer.Option(help="Of a task: the model computes scores of labels (the default), a number, or text."),
     ] = "",
     kind: Annotated[
-        Literal["task", "reader", "metric", "cleaner", "augmenter", "command"],
+        Literal[
+            "task",
+            "reader",
+            "metric",
+            "method",
+            "engine",
+            "observer",
+            "route",
+            "command",
+            "cleaner",
+            "augmenter",
+        ],
         typer.Option(help="What the plugin provides."),
     ] = "task",
 ) -> None:

@@ -38,4 +38,4 @@ def _log_address(url: str) -> None:
 
 
 def _announce(url: str) -> None:
-    say(f"[bold green]Serving[/] at [bold]{url}[/]   API page: {url}/docs   stop: Ctrl-C")
+    say(f"[bold green]Serving[/] at [bold]{url}[/]   console: {url}/console   API: {url}/docs   stop: Ctrl-C")

@@ -25,7 +25,7 @@ class ServeSettings(Model):
         "auto",
         pattern="^[a-z0-9][a-z0-9._-]{0,62}$",
         description="auto, onnx, onnx-int8, openvino, openvino-bf16, torch, torch-bf16, fake, or the name of "
-        "a plugin's engine.",
+        "a plugin's engine; bases for which a plugin has an engine run on that.",
     )
     device: str = Field("auto", description="auto, cpu, cuda, cuda:N or mps.")
     slots: int = Field(32, ge=1, le=100_000, description="Adapters resident at once on each base.")
@@ -77,6 +77,16 @@ class ServeSettings(Model):
         (),
         description="Folders whose adapters /v1/load_lora_adapter may load; empty: none.",
     )
+    console: bool = Field(True, description="Serve the pages below /console, which need a key.")
+    session_minutes: int = Field(
+        480, ge=1, le=43_200, description="Time after which a browser signs in to the console again."
+    )
+    session_key: str = Field(
+        "",
+        repr=False,
+        description="Key that signs the console's sessions, the same on all machines that serve it under one "
+        "address; empty: a local key is created.",
+    )
     allowed_hosts: tuple[str, ...] = Field(
         (),
         description="Host names under which clients may reach the server; empty: loopback names if bound to "
@@ -93,9 +103,9 @@ class ServeSettings(Model):
     )
     tls_key: str = Field("", description="PEM file of the certificate's unencrypted key.")
 
-    @field_validator("admin_key")
+    @field_validator("admin_key", "session_key")
     @classmethod
-    def _check_admin_key(cls, key: str) -> str:
+    def _check_key(cls, key: str) -> str:
         if key:
             hash_key(key)
         return key

@@ -131,6 +131,11 @@ class Registry:
         ]
         return cls(loaded, settings.prefer if settings else ())
 
+    def beside(self, spec: TaskSpec) -> Registry:
+        """Return a registry that also has a task of a plugin that is not installed: tests of its author."""
+        status = PluginStatus("not-installed", "not-installed", "0", "", "ok", tasks=(spec.name,))
+        return Registry([*self._plugins, LoadedPlugin(status, (spec,))])
+
     def plugins(self) -> list[PluginStatus]:
         """List every installed plugin with its state; imports no task."""
         return [self._status(plugin) for plugin in self._plugins]

@@ -91,6 +91,7 @@ class Runtime:
         self._failed: HubError | None = None
         self._starter: threading.Thread | None = None
         self._closing = threading.Event()
+        self.draining = False
         self.replica = uuid4().hex
         self.callers = Callers(self._meter)
 
@@ -111,6 +112,7 @@ class Runtime:
 
     def drain(self) -> None:
         """Give plugin code only a short time from now on, because the server shuts down."""
+        self.draining = True
         if self._parts:
             self._parts.pipeline.drain()
 

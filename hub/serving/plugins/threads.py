@@ -129,8 +129,8 @@ class TaskThreads:
         when = "" if retry is None else f"One call is tried again in {retry:.0f} s. "
         return PluginSuspended(
             f"The task {self.task!r} is suspended: {len(self._stuck)} calls hang in the code of plugin "
-            f"{self.plugin!r}. {when}Update the plugin and restart the server, or disable it with "
-            f"`hub plugins disable {self.plugin}`."
+            f"{self.plugin!r}. {when}Update the plugin, or disable it with "
+            f"`hub plugins disable {self.plugin}`, then run `hub plugins reload`."
         )
 
     def submit(self, work: Work) -> None:

@@ -73,6 +73,12 @@ class ServeSettings(Model):
     load_timeout_s: float = Field(
         30.0, gt=0, description="How long a request or a deploy waits for an adapter to load, in seconds."
     )
+    reload_timeout_s: float = Field(
+        600.0,
+        gt=0,
+        description="Time in which a new worker of `hub plugins reload` has to be ready, and then the one "
+        "before to end its requests, in seconds.",
+    )
     explain: bool = Field(
         False,
         description="Enable /v1/deployments/NAME/explain; each call takes seconds of all cores, and only one "

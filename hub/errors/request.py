@@ -206,3 +206,21 @@ class PluginConflict(Conflict):
     """Two plugins provide something of the same name."""
 
     code = "plugin_conflict"
+
+
+class ReloadRunning(Conflict):
+    """A reload of plugins is going on; one runs at a time."""
+
+    code = "reload_running"
+
+
+class VersionsUnreadable(Conflict):
+    """A new version of a plugin cannot read stored versions that the present one can; `--yes` goes on."""
+
+    code = "versions_unreadable"
+
+
+class DeploymentsLost(Conflict):
+    """After a reload of plugins, live deployments would not be served; `--force` goes on."""
+
+    code = "deployments_lost"

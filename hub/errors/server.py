@@ -32,6 +32,12 @@ class PluginSuspended(NotReady):
     code = "plugin_suspended"
 
 
+class RequiredPluginFailed(NotReady):
+    """A plugin of `plugins.required` cannot be used."""
+
+    code = "required_plugin_failed"
+
+
 class DeadlineExceeded(HubError):
     """There was no answer within `limits.timeout_s`, or within the time that the client waits.
 
@@ -82,6 +88,20 @@ class PluginMemory(PluginFailed):
     """The code of a plugin took more memory than `limits.plugin_memory_mb`, or returned too much."""
 
     code = "plugin_memory"
+
+
+class ReloadFailed(HubError):
+    """A new worker did not become ready, and the previous one goes on; the log says more."""
+
+    code = "reload_failed"
+    status = 500
+
+
+class ReloadTimeout(ReloadFailed):
+    """A new worker was not ready within `serve.reload_timeout_s`, and the previous one goes on."""
+
+    code = "reload_timeout"
+    status = 504
 
 
 class ExportFailed(HubError):

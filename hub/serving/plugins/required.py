@@ -11,7 +11,7 @@ __all__ = ["suspended_faults"]
 
 
 def suspended_faults(registry: Registry, required: Sequence[str], states: Iterable[ThreadState]) -> list[str]:
-    """Return a sentence for each task of a required plugin that is suspended because its calls hang or take memory."""
+    """Return a sentence for each task of a required plugin that is suspended."""
     of_task = {task: plugin for plugin in registry.plugins() for task in plugin.tasks}
     return [
         f"Required plugin {name!r} is suspended: {state.stuck} calls of its task {state.task!r} hang."

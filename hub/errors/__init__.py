@@ -48,7 +48,8 @@
     ├── SourceUnavailable     502  a download failed
     ├── EngineFailed          500
     ├── PluginFailed          500  a plugin's code raised an exception or returned a wrong value
-    │   └── PluginTimeout     504  a plugin's code ran longer than limits.plugin_timeout_s
+    │   ├── PluginTimeout     504  a plugin's code ran longer than limits.plugin_timeout_s
+    │   └── PluginMemory      500  a plugin's code took more memory than it may, or returned too much
     ├── ReloadFailed          500  a new worker did not become ready; the previous one goes on
     │   └── ReloadTimeout     504  not within serve.reload_timeout_s
     ├── ExportFailed          500  an exported model does not reproduce the adapter
@@ -110,6 +111,7 @@ from hub.errors.server import (
     NotServed,
     Overloaded,
     PluginFailed,
+    PluginMemory,
     PluginSuspended,
     PluginTimeout,
     RateLimited,
@@ -157,6 +159,7 @@ __all__ = [
     "Overloaded",
     "PluginConflict",
     "PluginFailed",
+    "PluginMemory",
     "PluginNotAllowed",
     "PluginSuspended",
     "PluginTimeout",

@@ -27,7 +27,7 @@ class NotReady(HubError):
 
 
 class PluginSuspended(NotReady):
-    """Too many calls hang in the code of the task's plugin."""
+    """Too many calls hang in the code of the task's plugin, or took too much memory."""
 
     code = "plugin_suspended"
 
@@ -82,6 +82,12 @@ class PluginTimeout(PluginFailed):
 
     code = "plugin_timeout"
     status = 504
+
+
+class PluginMemory(PluginFailed):
+    """The code of a plugin took more memory than `limits.plugin_memory_mb`, or returned too much."""
+
+    code = "plugin_memory"
 
 
 class ReloadFailed(HubError):

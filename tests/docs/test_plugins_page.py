@@ -96,4 +96,4 @@ def test_a_plugin_goes_from_new_to_an_index_and_from_there_to_another_hub(
     run_page("plugins/tutorial.md", tmp_path, python)
     hub = Hub(tmp_path / "other-hub", str(python))
     assert "mail-triage" not in {plugin["name"] for plugin in hub.json("plugins", "list")}
-    assert [version["ref"] for version in hub.json("adapters", "list")] == ["messages@1"]
+    assert [(one["name"], one["number"]) for one in hub.json("adapters", "list")] == [("messages", 1)]

@@ -81,7 +81,7 @@ def access_log() -> float:
 
 def _call(scope: dict[str, Any]) -> Any:
     from hub.http.telemetry.record import CallRecord
-    from hub.serving.requests.call import CallAnswers
+    from hub.serving.requests.call_answers import CallAnswers
 
     call: Any = CallRecord(scope)
     call.route = SimpleNamespace(name="mood", task=SimpleNamespace(spec=SimpleNamespace(name="sentiment")))

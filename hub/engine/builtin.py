@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, cast
+from typing import Any, cast
 
 from hub.api import EngineBuilder, EngineRequest, NoOptions
 from hub.bases.base import Base
@@ -11,48 +11,27 @@ from hub.engine.build import build_engine
 __all__ = ["Auto", "Fake", "Onnx", "OnnxInt8", "OpenVino", "OpenVinoBf16", "Torch", "TorchBf16"]
 
 
-class _Builder(EngineBuilder[NoOptions]):
-    kind: ClassVar[str]
+def _builder(kind: str) -> type[EngineBuilder[NoOptions]]:
+    class Builder(EngineBuilder[NoOptions]):
+        def build(self, request: EngineRequest) -> Any:
+            return build_engine(
+                cast(Base, request.base),
+                kind=kind,
+                slots=request.slots,
+                device=request.device,
+                threads=request.threads,
+                cache=request.cache,
+                generation=request.generation,
+            )
 
-    def build(self, request: EngineRequest) -> Any:
-        return build_engine(
-            cast(Base, request.base),
-            kind=self.kind,
-            slots=request.slots,
-            device=request.device,
-            threads=request.threads,
-            cache=request.cache,
-            generation=request.generation,
-        )
-
-
-class Auto(_Builder):
-    kind = "auto"
+    return Builder
 
 
-class Onnx(_Builder):
-    kind = "onnx"
-
-
-class OnnxInt8(_Builder):
-    kind = "onnx-int8"
-
-
-class OpenVino(_Builder):
-    kind = "openvino"
-
-
-class OpenVinoBf16(_Builder):
-    kind = "openvino-bf16"
-
-
-class Torch(_Builder):
-    kind = "torch"
-
-
-class TorchBf16(_Builder):
-    kind = "torch-bf16"
-
-
-class Fake(_Builder):
-    kind = "fake"
+Auto = _builder("auto")
+Onnx = _builder("onnx")
+OnnxInt8 = _builder("onnx-int8")
+OpenVino = _builder("openvino")
+OpenVinoBf16 = _builder("openvino-bf16")
+Torch = _builder("torch")
+TorchBf16 = _builder("torch-bf16")
+Fake = _builder("fake")

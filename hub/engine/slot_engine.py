@@ -4,8 +4,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from tempfile import TemporaryDirectory
@@ -31,13 +30,14 @@ from hub.engine.protocol import (
     OnText,
 )
 from hub.engine.tokenizer import load_tokenizer
+from hub.engine.torch.aside import Aside
 from hub.engine.torch.backbone import TorchBackbone
 from hub.engine.torch.generate import Generator
 from hub.engine.torch.heads import HEADED, HeadSlots, Hidden, pool_rows
 from hub.engine.torch.loading import base_tensors, end_tokens, load_model
 from hub.engine.torch.packed import run_packed
 from hub.engine.torch.placement import Placed, Placement
-from hub.engine.torch.tensors import BatchTensors, on_device, stream_after_loading
+from hub.engine.torch.tensors import BatchTensors, on_device
 from hub.errors import BadAdapter, BadSampling, EngineFailed, HubError, UnsupportedAdapter
 
 if TYPE_CHECKING:
@@ -96,8 +96,7 @@ class SlotEngine:
                 )
         self._occupants: Mapping[int, _Occupant] = {}  # replaced as a whole, never mutated
         self._writing = threading.Lock()  # taken before the locks of `_backbones`
-        # One for all writes: the allocator keeps memory apart for each stream.
-        self._stream = stream_after_loading(self._device) if self._device.type == "cuda" else None
+        self._aside = Aside(self._device)  # one for all writes, each of which holds `_writing`
 
     def check(self, weights: AdapterWeights) -> None:
         self._refuse_kind(weights)
@@ -114,7 +113,7 @@ class SlotEngine:
             self._vacate(slot)
         with torch.no_grad():
             placed, alone = self._merge(weights) if weights.merged else (self._placement.place(weights), None)
-            with self._writing, self._aside():
+            with self._writing, self._aside:
                 self._backbones.write(slot, placed.backbone, int8=weights.int8)
                 for kind, head in self._heads.items():
                     head.write(slot, placed.head if kind is weights.kind else {})
@@ -122,7 +121,7 @@ class SlotEngine:
                 self._occupants = {**self._occupants, slot: occupant}
 
     def clear(self, slot: int) -> None:
-        with self._writing, torch.no_grad(), self._aside():
+        with self._writing, torch.no_grad(), self._aside:
             self._vacate(slot)
             self._backbones.write(slot, {})
             for head in self._heads.values():
@@ -312,16 +311,6 @@ class SlotEngine:
         backbone = alone or self._backbones.reference
         backbone.select(tensors.slots)
         return self._generator.run(rows, tensors.input_ids, tensors.mask, backbone.model)
-
-    @contextmanager
-    def _aside(self) -> Iterator[None]:
-        """On a GPU, write on a separate stream and wait for it; the caller holds `_writing`."""
-        if self._stream is None:
-            yield
-            return
-        with torch.cuda.stream(self._stream):
-            yield
-        self._stream.synchronize()
 
     def _refuse_kind(self, weights: AdapterWeights) -> None:
         if weights.kind is HeadKind.GENERATE and not self._generator:

@@ -18,7 +18,7 @@ from hub.engine.torch.heads import pool_rows
 from hub.engine.torch.loading import end_tokens, pad_token
 from hub.progress import Progress, silent
 
-__all__ = ["BeforeBatch", "forward_rows"]
+__all__ = ["BeforeBatch", "batches", "forward_rows"]
 
 MAX_BATCH_TOKENS = 8192
 MAX_BATCH_ROWS = 64
@@ -41,7 +41,7 @@ def forward_rows(
     model.eval()
     try:
         with torch.inference_mode():
-            for indices in _batches(rows):
+            for indices in batches(rows):
                 if before_batch:
                     before_batch(indices)
                 batch = [rows[index] for index in indices]
@@ -55,7 +55,8 @@ def forward_rows(
     return [output for output in outputs if output is not None]
 
 
-def _batches(rows: Sequence[Row]) -> Iterator[list[int]]:
+def batches(rows: Sequence[Row]) -> Iterator[list[int]]:
+    """Yield the indices of rows in batches of similar length, the longest first."""
     order = sorted(range(len(rows)), key=lambda index: -len(rows[index].input_ids))
     while order:
         longest = len(rows[order[0]].input_ids)

@@ -19,7 +19,7 @@ from hub.http.stream import Events, EventStream
 from hub.http.telemetry.record import CallRecord
 from hub.keys import EVERY_NAME
 from hub.serving.plugins.validators import runs_plugin_code
-from hub.serving.requests.call import CallAnswers
+from hub.serving.requests.call_answers import CallAnswers
 from hub.serving.routing.router import Admission
 from hub.serving.routing.routes import Resolve, Route, Routes
 

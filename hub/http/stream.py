@@ -6,9 +6,9 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Mapping
 from contextlib import AsyncExitStack
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, TypeVar
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -19,9 +19,9 @@ from hub.http.deadline import ClientLeft, ClientTimeout, Deadline
 from hub.http.hub import Hub
 from hub.http.telemetry.record import CallRecord
 from hub.http.wire import internal_error
-from hub.serving.requests.call import CallAnswers
+from hub.serving.requests.call_answers import CallAnswers
 
-__all__ = ["EVENTS", "EventStream", "Events", "data_event", "named_event", "wants_events"]
+__all__ = ["EVENTS", "EventStream", "Events", "data_event", "in_time", "named_event", "wants_events"]
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +29,7 @@ EVENTS = "text/event-stream"
 HEADERS = {"cache-control": "no-store", "x-accel-buffering": "no"}  # nginx buffers events by default
 
 Parts = AsyncGenerator[str | CallAnswers]
+Part = TypeVar("Part")
 
 
 def wants_events(request: Request) -> bool:
@@ -138,18 +139,27 @@ class EventStream(Response):
     async def _all(self, client: ClientTimeout | None) -> AsyncIterator[str | CallAnswers]:
         """Yield the parts, each of which must arrive within the time limits of the server and its client."""
         yield self._first
-        limit = self._hub.limits.timeout_s
         while True:
-            seconds, source = client.part(limit) if client else (limit or None, "limits.timeout_s")
             try:
-                async with asyncio.timeout(seconds):
-                    part = await anext(self._parts)
+                part = await in_time(anext(self._parts), client, self._hub.limits.timeout_s)
             except StopAsyncIteration:
                 return
-            except TimeoutError:
-                within = client.seconds if client and source == client.source else limit
-                raise DeadlineExceeded(f"No further text within {within:g} s ({source}).") from None
             yield part
+
+
+async def in_time(part: Awaitable[Part], client: ClientTimeout | None, limit_s: float) -> Part:
+    """Return the next part of a stream, within the limit of the server (0: none) and that of its client.
+
+    Raises:
+        DeadlineExceeded: it does not come in time.
+    """
+    seconds, source = client.part(limit_s) if client else (limit_s or None, "limits.timeout_s")
+    try:
+        async with asyncio.timeout(seconds):
+            return await part
+    except TimeoutError:
+        within = client.seconds if client and source == client.source else limit_s
+        raise DeadlineExceeded(f"No further part within {within:g} s ({source}).") from None
 
 
 async def _send(send: Send, event: bytes) -> None:

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from hub.api import AdapterInfo, HeadKind
 from hub.errors import BadRequest, Conflict, HubError
 from hub.registry.loaded import LoadedTask
-from hub.serving.requests.call import CallAnswers
+from hub.serving.requests.call_answers import CallAnswers
 from hub.serving.requests.parsing import parse_fields
 from hub.serving.routing.routes import Route
 from hub.task_tools import softmax

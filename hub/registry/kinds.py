@@ -99,7 +99,7 @@ RESERVED_COMMANDS = frozenset(
         "undeploy",
     ]
 )
-_TAKEN_SCHEMES = frozenset({"pypi", "file"})
+_TAKEN_SCHEMES = frozenset({"file"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +178,8 @@ def _reader_problem(spec: ReaderSpec) -> str:
         return f"suffixes are {spec.suffixes!r:.80}; write a tuple such as ('.mbox',), in lower case."
     if not _is_words(spec.schemes, _SCHEME):
         return f"schemes are {spec.schemes!r:.80}; write a tuple such as ('imap',), in lower case."
+    if not _is_words(spec.folders, _SUFFIX):
+        return f"folders are {spec.folders!r:.80}; write a tuple such as ('.txt',), in lower case."
     if taken := sorted(_TAKEN_SCHEMES & set(spec.schemes)):
         return f"the scheme {taken[0]!r} names places of files and cannot be taken."
     if ".gz" in spec.suffixes:
@@ -186,10 +188,14 @@ def _reader_problem(spec: ReaderSpec) -> str:
 
 
 def _reader_misfit(spec: ReaderSpec, factory: type[Reader[Any]]) -> str:
-    if factory.read is Reader.read and (spec.suffixes or not spec.schemes):
+    if factory.read is Reader.read and (spec.suffixes or not (spec.schemes or spec.folders)):
         return "does not define read, which reads a file."
-    if spec.schemes and factory.read_url is Reader.read_url:
+    if spec.schemes and spec.fetches and factory.open_url is Reader.open_url:
+        return "does not define open_url, which opens a source with one of its schemes."
+    if spec.schemes and not spec.fetches and factory.read_url is Reader.read_url:
         return "does not define read_url, which reads a source with one of its schemes."
+    if spec.folders and factory.read_folder is Reader.read_folder:
+        return "does not define read_folder, which reads a folder of files with one of its endings."
     return ""
 
 
@@ -197,6 +203,12 @@ def _source_problem(spec: BaseSourceSpec) -> str:
     if not spec.schemes or not _is_words(spec.schemes, _SCHEME):
         return f"schemes are {spec.schemes!r:.80}; write a tuple such as ('models',), in lower case."
     return ""
+
+
+def _engine_problem(spec: EngineSpec) -> str:
+    if _is_words(spec.bases, re.compile(r"\S+")) and "*" not in spec.bases:
+        return ""
+    return f"bases are {spec.bases!r:.80}; write a tuple of patterns of sources, such as ('models:*',)."
 
 
 def _command_problem(spec: CommandSpec) -> str:
@@ -225,7 +237,11 @@ READERS: Kind[ReaderSpec, Reader[Any]] = Kind(
     "hub_readers",
     ReaderSpec,
     Reader,
-    claims=lambda spec: (*spec.suffixes, *(f"{scheme}:" for scheme in spec.schemes)),
+    claims=lambda spec: (
+        *spec.suffixes,
+        *(f"{scheme}:" for scheme in spec.schemes),
+        *(f"folder:{ending}" for ending in spec.folders),
+    ),
     problem=_reader_problem,
     misfit=_reader_misfit,
 )
@@ -246,7 +262,14 @@ OBSERVERS: Kind[ObserverSpec, EventObserver[Any]] = Kind(
 ROUTES: Kind[RouteSpec, RouteFamily[Any]] = Kind(
     "route family", "hub_routes", RouteSpec, RouteFamily, problem=_route_problem
 )
-ENGINES: Kind[EngineSpec, EngineBuilder[Any]] = Kind("engine", "hub_engines", EngineSpec, EngineBuilder)
+ENGINES: Kind[EngineSpec, EngineBuilder[Any]] = Kind(
+    "engine",
+    "hub_engines",
+    EngineSpec,
+    EngineBuilder,
+    claims=lambda spec: (f"base:{pattern}" for pattern in spec.bases),
+    problem=_engine_problem,
+)
 BASE_SOURCES: Kind[BaseSourceSpec, BaseSource[Any]] = Kind(
     "base source",
     "hub_base_sources",

@@ -17,7 +17,7 @@ from hub.store.records import Deployment, DeploymentEvent, Version
 if TYPE_CHECKING:
     from hub.serving.batching.base_workers import BaseWorker
     from hub.serving.plugins.threads import ThreadState
-    from hub.serving.requests.call import CallAnswers
+    from hub.serving.requests.call_answers import CallAnswers
 
 __all__ = [
     "describe_base_worker",
@@ -126,6 +126,7 @@ def describe_replica(replica: Replica, generation: int) -> Json:
         "started": replica.started.isoformat(),
         "silent_s": round(replica.silent_s, 3),
         "failures": dict(replica.failures),
+        "plugins": {id: list(each) for id, each in replica.plugins.items()},
     }
 
 

@@ -24,10 +24,10 @@ from hub.errors import BadData, BadPlugin, BadRequest, InvalidName, NotFound
 from hub.progress import Progress, silent
 from hub.recipe.recipe import Recipe
 from hub.registry.active import active
-from hub.registry.base_sources import use_plugins
 from hub.registry.host import Registry
 from hub.registry.kinds import METRICS
 from hub.registry.loaded import LoadedTask, plugin_call
+from hub.registry.opening import use_plugins
 from hub.store.manifest import BaseRef, DataRef, NumberScale, Serving
 
 __all__ = ["Plan", "checked_rows", "make_plan", "settled"]

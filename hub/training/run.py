@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-import json
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -23,7 +21,7 @@ from hub.data.features import encodable, make_features
 from hub.engine.peft.model import load_adapted
 from hub.engine.tokenizer import load_tokenizer
 from hub.engine.torch.loading import pick_device
-from hub.errors import BadAdapter, BadData, Conflict
+from hub.errors import BadAdapter, BadData
 from hub.evaluation.evaluator import EvaluationSample, Evaluator, Scored, majority_metrics, mean_metrics
 from hub.evaluation.predict import forward_rows
 from hub.evaluation.temperature import Temperature, calibrate
@@ -31,30 +29,24 @@ from hub.progress import Progress, named
 from hub.recipe.sections.augment import Augment
 from hub.training.agreement import disagreeing
 from hub.training.fit.callbacks import TrackerCallback
-from hub.training.fit.checkpoints import move
 from hub.training.fit.model import add_adapter, initial_update, load_base, round_weights, save_adapter
 from hub.training.fit.number import NumberHead
 from hub.training.fit.trainer import Fitted, fit, pick_dtype
 from hub.training.objective import head_of, loss_of
 from hub.training.plan import Plan
 from hub.training.trackers.fan_out import Trackers
+from hub.training.work_folder import ADAPTER, CHECKPOINTS, begin
 
 __all__ = [
-    "ADAPTER",
-    "CHECKPOINTS",
     "Outcome",
     "evaluator_of",
     "new_model",
-    "note_plan",
     "run",
     "training_rows",
     "without_copies",
 ]
 
-ADAPTER = "adapter"
-CHECKPOINTS = "checkpoints"
 FIRST = "first"
-PLAN_FILE = "plan.json"
 MAX_DIFFERENCE = 1e-4  # of a score between the model in memory and the stored one; of numbers, in spreads
 EPSILON = 1e-6  # some steps of float32, for numbers far from 0
 PROBES = 8  # rows compared for it
@@ -109,10 +101,43 @@ def run(
         plan, tokenizer, invalid, work, progress, resume=resume, memory=memory
     )
     validation, held_out = _evaluators(plan, tokenizer, invalid, before, len(features))
-    resume = _begin(plan, work, resume, trial)
+    resume = begin(plan, work, resume, trial)
     model = new_model(plan, features)
-    numbers = NumberHead.of(model, plan.serving.numbers)
     initial = initial_update(model) if plan.recipe.method.changes_base else None
+    fitted = _fitted(
+        plan, model, features, tokenizer, validation, work, progress, resume=resume, trackers=trackers
+    )
+    temperature = _calibrated(plan, model, validation, progress)
+    stored = _stored(plan, model, initial, tokenizer, held_out.rows[:PROBES], work / ADAPTER)
+    scored = held_out.run(stored, progress)
+    return Outcome(
+        metrics=scored.metrics,
+        baseline=_baseline(plan, held_out, features, progress),
+        fitted=fitted,
+        dtype=pick_dtype(plan.recipe.train.dtype),
+        sample=held_out.sample(scored.outputs, SAMPLE),
+        held_out=held_out,
+        scored=scored,
+        temperature=temperature,
+        augmented=augmented,
+        dropped=dropped,
+    )
+
+
+def _fitted(  # noqa: PLR0913 - everything that a model is trained with
+    plan: Plan,
+    model: PeftModel,
+    features: Sequence[Features],
+    tokenizer: Tokenizer,
+    validation: Evaluator | None,
+    work: Path,
+    progress: Progress,
+    *,
+    resume: bool,
+    trackers: Trackers | None,
+) -> Fitted:
+    """Train the model and, where the method fits it afterwards, its head."""
+    numbers = NumberHead.of(model, plan.serving.numbers)
     head = head_of(plan, features, tokenizer)
     fitted = fit(
         model,
@@ -134,21 +159,7 @@ def run(
         numbers.fold()
     if trackers:
         trackers.logged(fitted.history)
-    temperature = _calibrated(plan, model, validation, progress)
-    stored = _stored(plan, model, initial, tokenizer, held_out.rows[:PROBES], work / ADAPTER)
-    scored = held_out.run(stored, progress)
-    return Outcome(
-        metrics=scored.metrics,
-        baseline=_baseline(plan, held_out, features, progress),
-        fitted=fitted,
-        dtype=pick_dtype(plan.recipe.train.dtype),
-        sample=held_out.sample(scored.outputs, SAMPLE),
-        held_out=held_out,
-        scored=scored,
-        temperature=temperature,
-        augmented=augmented,
-        dropped=dropped,
-    )
+    return fitted
 
 
 def _calibrated(
@@ -250,33 +261,6 @@ def _check_slices(plan: Plan) -> None:
                 f"no held-out row has a column {column!r}, and task {plan.recipe.task} no such field. "
                 f"Its fields: {', '.join(fields)}",
             )
-
-
-def _begin(plan: Plan, work: Path, resume: bool, trial: Path | None) -> bool:
-    """Prepare the work folder; return whether to resume from checkpoints in it, which are of this plan."""
-    record = work / PLAN_FILE
-    if not resume:
-        for folder in (work / CHECKPOINTS, work / ADAPTER):
-            shutil.rmtree(folder, ignore_errors=True)
-    elif record.is_file() and not _is_of(plan, record):
-        raise Conflict(
-            f"The run in {work} cannot be resumed: its recipe, data or base was different. Undo the change, "
-            "or train from the start without --resume."
-        )
-    note_plan(plan, work)
-    if not resume and trial and _is_of(plan, trial / PLAN_FILE):
-        move(trial, work / CHECKPOINTS)
-        return True
-    return resume
-
-
-def note_plan(plan: Plan, folder: Path) -> None:
-    """Record the plan of the checkpoints in a folder."""
-    (folder / PLAN_FILE).write_text(json.dumps(plan.sha256), encoding="utf-8")
-
-
-def _is_of(plan: Plan, record: Path) -> bool:
-    return record.is_file() and json.loads(record.read_text(encoding="utf-8")) == plan.sha256
 
 
 def new_model(plan: Plan, features: Sequence[Features]) -> PeftModel:

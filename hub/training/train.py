@@ -32,10 +32,11 @@ from hub.store.store import Check, Store, Training
 from hub.training.ablation import WITHOUT, Ablation, ablate
 from hub.training.cross_validate import FOLDS, cross_validate
 from hub.training.plan import Plan, make_plan
-from hub.training.run import ADAPTER, CHECKPOINTS, FIRST, Outcome, run
+from hub.training.run import FIRST, Outcome, run
 from hub.training.trackers.fan_out import Tracked, TrackerPlace, Trackers
 from hub.training.trackers.start import check as check_trackers
 from hub.training.trackers.start import figures, tracked
+from hub.training.work_folder import ADAPTER, CHECKPOINTS
 
 __all__ = ["Gauge", "TrainResult", "WriteReport", "only_run", "train"]
 

@@ -9,7 +9,7 @@ import pytest
 from hub.bases.sources import own_source, parse_source
 from hub.cli.context import Context
 from hub.errors import BadPlugin, BadRequest, InvalidName, NotFound
-from hub.registry.base_sources import use_plugins
+from hub.registry.opening import use_plugins
 from tests.support.plugins import Install, install, plugin_of, write_page
 from tests.support.tiny import tiny_encoder
 

@@ -13,9 +13,12 @@ from typer.testing import CliRunner, Result
 from hub.bases.cache import Bases
 from hub.cli.main import app
 from hub.config import find_home
-from hub.errors import BadData, BadRecipe, BadRequest, HubError, NotFound
+from hub.errors import BadConfig, BadData, BadRecipe, BadRequest, HubError, NotFound
 from hub.store.store import Store
+from tests.support.plugins import Install, install, plugin_of
 from tests.support.trained import Trained, train_once
+
+__all__ = ["install"]
 
 RECIPE = """
 name: demo
@@ -39,6 +42,23 @@ CELLS = [
     for place in PLACES
     for word, stars in (("good", 5), ("bad", 1))
 ]
+
+
+ENGINE = """
+from dataclasses import replace
+
+@hookimpl
+def hub_engines():
+    yield EngineSpec("mirrored", "Scores that have the other sign.", "made:Mirrored")
+
+class Mirrored(EngineBuilder):
+    def build(self, request):
+        from hub.engine.build import build_engine
+        engine = build_engine(request.base, kind="torch", slots=request.slots, device="cpu")
+        run = engine.run
+        engine.run = lambda rows: [replace(output, values=-output.values) for output in run(rows)]
+        return engine
+"""
 
 
 @pytest.fixture(scope="module")
@@ -124,6 +144,18 @@ def test_two_versions_are_compared_on_the_same_rows(recipe: Path, named: Path) -
     assert found["comparison"]["p_better"] < 0.01
     shown = hub("evaluate", "demo@2", "--data", named, "--against", "demo@1").stdout
     assert "demo@2 is worse by more than chance explains (p < 0.001, McNemar p < 0.001)" in shown
+
+
+def test_a_version_is_measured_on_an_engine_of_ones_choice(
+    trained: Trained, recipe: Path, named: Path, install: Install, tmp_path: Path
+) -> None:
+    install(plugin_of(tmp_path, ENGINE))
+    own = told("evaluate", "demo@1", "--data", named)
+    assert told("evaluate", "demo@1", "--data", named, "--engine", "torch")["metrics"] == own["metrics"]
+    mirrored = told("evaluate", "demo@1", "--data", named, "--engine", "mirrored")["metrics"]
+    assert mirrored["accuracy"] == pytest.approx(1 - own["metrics"]["accuracy"])
+    message = refused(BadConfig, "evaluate", "demo@1", "--data", named, "--engine", "gpu2")
+    assert "--engine: No engine named 'gpu2'. Available: auto" in message
 
 
 def test_inputs_that_cannot_be_measured_are_refused(recipe: Path, named: Path, tmp_path: Path) -> None:

@@ -244,3 +244,8 @@ def watch(monkeypatch: pytest.MonkeyPatch) -> Callable[[Engine], list[str]]:
         return names
 
     return start
+
+
+@pytest.fixture
+def wide(bert, trained):
+    return trained(bert, HeadKind.SEQUENCE, labels=3, seed=32)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from itertools import count
 from pathlib import Path
 
 import pytest
+from starlette.responses import StreamingResponse
 from starlette.testclient import TestClient
+from starlette.types import Message, Receive, Send
 
+from hub.http.plugins.exchange import Exchange
 from hub.keys import Scopes
 from hub.store.catalog.keys import ApiKeys
 from hub.store.change import Deploy
@@ -31,6 +36,8 @@ def hub_routes():
 class Bad(RouteFamily):
     def router(self, server):
         from fastapi import APIRouter, Request
+        from fastapi.responses import StreamingResponse
+        ended = []
         router = APIRouter()
 
         @router.get("/raises")
@@ -40,6 +47,26 @@ class Bad(RouteFamily):
         @router.get("/blocks")
         async def blocks() -> Any:
             time.sleep(3)
+
+        @router.get("/stream")
+        async def stream(request: Request, then: str = "end") -> Any:
+            async def parts():
+                try:
+                    yield "first "
+                    if then == "raise":
+                        raise ValueError("a secret text")
+                    if then == "exit":
+                        raise SystemExit
+                    while then == "wait":
+                        await asyncio.sleep(0.01)
+                    yield "second"
+                finally:
+                    ended.append(then)
+            return StreamingResponse(parts(), 201, {"x-mine": "1"}, "text/plain")
+
+        @router.get("/ended")
+        async def all_ended() -> list[str]:
+            return ended
 
         @router.get("/headers")
         def headers(request: Request) -> dict[str, str]:
@@ -111,6 +138,78 @@ def test_a_failing_route_is_the_plugins_fault_and_its_text_is_not_told(client: T
     assert code(reply) == (500, "plugin_failed")
     assert "secret" not in reply.text
     assert client.get("/livez").status_code == 200
+
+
+def test_a_stream_is_sent_with_its_status_and_headers(client: TestClient) -> None:
+    reply = client.get("/plugins/bad/stream")
+    assert (reply.status_code, reply.text, reply.headers["x-mine"]) == (201, "first second", "1")
+    assert "x-hub-request-id" in reply.headers and "content-length" not in reply.headers
+
+
+@pytest.mark.parametrize(
+    ("then", "headers", "failure"),
+    [
+        ("raise", {}, "plugin_failed"),
+        ("exit", {}, "plugin_failed"),
+        ("wait", {"x-hub-timeout-ms": "200"}, "deadline_exceeded"),
+    ],
+)
+def test_a_stream_that_fails_is_cut_off_ended_and_recorded(
+    client: TestClient, caplog: pytest.LogCaptureFixture, then: str, headers: dict[str, str], failure: str
+) -> None:
+    reply = client.get(f"/plugins/bad/stream?then={then}", headers=headers)
+    assert (reply.status_code, reply.text) == (201, "first ")
+    assert until(lambda: then in client.get("/plugins/bad/ended").json())  # the family's loop still runs
+    assert f"cut off: {failure}" in caplog.text
+    assert "secret" not in caplog.text
+
+
+def test_a_route_writes_no_faster_than_its_client_reads_and_ends_when_the_client_leaves() -> None:
+    asyncio.run(_read_nineteen_parts())
+
+
+async def _read_nineteen_parts() -> None:
+    written, ended = [], threading.Event()
+
+    async def parts() -> AsyncIterator[str]:
+        for number in count():
+            written.append(number)
+            yield f"{number} "
+
+    async def route(receive: Receive, send: Send) -> None:
+        scope = {"type": "http", "asgi": {"spec_version": "2.4"}}
+        try:
+            await StreamingResponse(parts())(scope, receive, send)
+        finally:
+            ended.set()
+
+    family = asyncio.new_event_loop()
+    thread = threading.Thread(target=family.run_forever)
+    thread.start()
+    try:
+        exchange = Exchange("endless", "/plugins/endless", b"", family)
+        answer = await exchange.answer(route, 10.0)
+        read: list[bytes] = []
+
+        async def send(message: Message) -> None:
+            read.append(message.get("body", b""))
+            if len(read) == 20:
+                gone.set()
+                await asyncio.Event().wait()
+
+        async def receive() -> Message:
+            await gone.wait()
+            return {"type": "http.disconnect"}
+
+        gone = asyncio.Event()
+        await answer({"type": "http", "headers": []}, receive, send)
+        assert b"".join(read).split() == [str(number).encode() for number in range(19)]
+        assert len(written) <= 19 + 3  # one waits to be read, one to be handed over, one is being made
+        assert await asyncio.to_thread(ended.wait, 10)
+    finally:
+        family.call_soon_threadsafe(family.stop)
+        thread.join()
+        family.close()
 
 
 def test_the_callers_key_is_not_passed_on(client: TestClient, admin) -> None:

@@ -105,7 +105,7 @@ BROKEN_SPECS = {
     "ReaderSpec('a', 'Reads.', 'm:R', '.a')": r"suffixes are '\.a'; write a tuple",
     "ReaderSpec('a', 'Reads.', 'm:R', ('.A',))": r"in lower case",
     "ReaderSpec('a', 'Reads.', 'm:R', ('.gz',))": r"end in \.gz are unpacked",
-    "ReaderSpec('a', 'Reads.', 'm:R', schemes=('pypi',))": r"scheme 'pypi' names places of files",
+    "ReaderSpec('a', 'Reads.', 'm:R', schemes=('file',))": r"scheme 'file' names places of files",
     "ReaderSpec('a', 'Reads.', 'm:R', ('.a', '.a'))": r"yields reader '\.a' twice",
     "'csv'": r"hub_readers yields 'csv', which is not a ReaderSpec",
 }

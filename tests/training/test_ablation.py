@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from hub.bases.cache import Bases
-from hub.data.augment import augment as rows
+from hub.data.augment import builtin
 from hub.data.augment.augment import Augmented
 from hub.recipe.recipe import Recipe
 from hub.registry.host import Registry
@@ -57,7 +57,7 @@ class Wordy:
 @pytest.fixture
 def wordy(monkeypatch: pytest.MonkeyPatch) -> Wordy:
     engine = Wordy()
-    monkeypatch.setattr(rows, "open_translator", lambda recipe: engine)
+    monkeypatch.setattr(builtin, "FastTranslate", lambda: engine)
     return engine
 
 
@@ -169,7 +169,7 @@ def test_a_first_model_drops_copies_that_it_gives_another_label(
             there = super().translate(texts, source, target)
             return [f"so {text.replace('awful', 'great')}" if "awful" in text else text for text in there]
 
-    monkeypatch.setattr(rows, "open_translator", lambda recipe: Turning())
+    monkeypatch.setattr(builtin, "FastTranslate", Turning)
     text = RECIPE + BACK_ALONE.replace("1,", "1, check: model,", 1)
     result = run(make_recipe(text, "train.epochs=12", "train.patience=0", a_csv=REVIEWS))
     turned = sum("awful" in item.example["text"] for item in result.plan.dataset.train)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import random
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+from hub.api.kinds.base_source import PullProgress
 from hub.api.kinds.extension import Extension, ExtensionSpec, SettingsT
+from hub.errors import BadRecipe
 
 Span = tuple[int, int, str]
 """Start, end and replacement; spans are not empty, sorted, and do not overlap."""
@@ -33,12 +35,31 @@ class Cleaner(Extension[SettingsT], ABC):
         """Return what to replace, so that offsets of answers and entities can follow."""
 
 
+def _silent(stage: str, done: int, total: int, note: str = "") -> None:
+    """Show nothing."""
+
+
+def _bad_recipe(key: str, reason: str) -> Exception:
+    return BadRecipe(f"{key}: {reason}.")
+
+
 @dataclass(frozen=True, slots=True)
 class AugmentOptions:
-    """Where an augmenter finds files: the recipe's folder, and its key `augment.wordnet`."""
+    """What an augmenter may use in one run: the recipe's folder, and its keys of the same names.
+
+    `texts` are those that it will be asked to change, for one that is faster at many together; `progress`
+    shows that work, and the file `memory` may keep its results for later runs of the adapter, None: nothing
+    is kept. `error` makes an error of the recipe from a key and a reason.
+    """
 
     folder: Path
     wordnet: str = ""
+    language: str = ""
+    via: str = ""
+    texts: Sequence[str] = ()
+    memory: Path | None = None
+    progress: PullProgress = _silent
+    error: Callable[[str, str], Exception] = _bad_recipe
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +69,9 @@ class AugmenterSpec(ExtensionSpec):
 
 class Augmenter(Extension[SettingsT], ABC):
     """Makes changed copies of training texts that keep their label."""
+
+    repeats: ClassVar[bool] = False
+    """Whether it makes the same copy of a text each time, so that a row gets one copy of it at most."""
 
     @abstractmethod
     def changer(self, options: AugmentOptions) -> Change:

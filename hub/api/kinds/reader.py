@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import IO, Any
 
+from hub.api.kinds.base_source import PullProgress
 from hub.api.kinds.extension import Extension, ExtensionSpec, SettingsT
 
 
@@ -72,19 +75,38 @@ class ReaderSpec(ExtensionSpec):
     `suffixes` are lower-case endings of file names, such as ".mbox"; files may also be packed (".mbox.gz").
     `schemes` are the beginnings of sources, such as "imap" for imap://host/folder. `text`: its files are
     text, whose encoding is detected or given in `data.encoding`. `utf8`: of a text, `stream` is UTF-8; else,
-    as of a file that is no text, it is the bytes of the file. `example`: a file is one example, so that a
-    folder with a subfolder of them for each label is read as one table, with the label added.
+    as of a file that is no text, it is the bytes of the file.
+
+    `folders` are endings of file names too: a folder with files of one of them, or of several, is read as a
+    whole. With `fetches`, a source with one of the schemes is a file, which any reader may read by its name.
     """
 
     suffixes: tuple[str, ...] = ()
     schemes: tuple[str, ...] = ()
     text: bool = True
     utf8: bool = True
-    example: bool = False
+    folders: tuple[str, ...] = ()
+    fetches: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFile:
+    """An open data file; `name`, without `.gz`, determines its format."""
+
+    name: str
+    stream: IO[bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class FetchRequest:
+    """A folder that keeps what was fetched, for all sources and later runs, and what shows the progress."""
+
+    cache: Path
+    progress: PullProgress
 
 
 class Reader(Extension[SettingsT]):
-    """Reads the rows of a file, for a spec with suffixes; of a URL, for one with schemes.
+    """Reads the rows of a file, for a spec with suffixes; of a URL, for one with schemes; of a folder.
 
     Raise `BadData` if the file as a whole does not have the format; yield an `InvalidRow` for a bad row.
     """
@@ -95,4 +117,21 @@ class Reader(Extension[SettingsT]):
 
     def read_url(self, url: str, options: ReadOptions) -> Table:
         """Return the rows of a source whose scheme is one of the spec's."""
+        raise NotImplementedError
+
+    def read_folder(self, folder: Path, files: Sequence[Path], options: ReadOptions) -> Table:
+        """Return the rows of a folder.
+
+        `files` are those with one of the endings in order of name, all in the folder or all in its
+        subfolders.
+        """
+        raise NotImplementedError
+
+    def open_url(self, url: str, request: FetchRequest) -> AbstractContextManager[SourceFile]:
+        """Open the file behind a source whose scheme is one of the spec's, for a spec that `fetches`.
+
+        Raises:
+            BadRequest, NotFound, SourceUnavailable: the source is not valid, or is not there, or cannot be
+                reached.
+        """
         raise NotImplementedError

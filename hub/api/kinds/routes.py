@@ -39,7 +39,7 @@ class RouteFamily(Extension[SettingsT], ABC):
     """Adds routes to the server, behind its keys, limits and deadlines.
 
     They run on an event loop of their own, so that a blocking one delays none but those of its family. Bodies
-    and answers are passed whole: a route cannot stream. The caller's key is not passed.
+    are passed whole; answers may be streams (`StreamingResponse`). The caller's key is not passed.
     """
 
     @abstractmethod

@@ -7,11 +7,10 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
-from hub.api import AugmentOptions, BadData, BadRequest, Change, FieldKind
-from hub.data.augment.back_translation import back_translated
+from hub.api import Augmenter, AugmentOptions, BadData, BadRequest, Change, FieldKind
 from hub.data.augment.changes import CopyRules, broken_rule, same_words
-from hub.data.augment.translators import Translator, open_translator
 from hub.data.examples import AnyTask, Item
 from hub.errors import BadPlugin, NotFound
 from hub.progress import Progress, silent
@@ -69,37 +68,38 @@ def augment(
     apart: Iterable[Item],
     *,
     memory: Path | None = None,
-    translator: Translator | None = None,
     progress: Progress = silent,
 ) -> Augmented:
     """Return changed copies of training rows; none has the request of a row of `train` or `apart`.
 
-    Translations are cached in the file `memory`; `translator` replaces the recipe's engine.
+    Augmenters may keep results in the file `memory`, as back-translation does.
 
     Raises:
-        BadRecipe: the task's labels would not fit a changed text, or a field or engine does not exist.
+        BadRecipe: the task's labels would not fit a changed text, or a field or augmenter does not exist.
         NotFound: the recipe's WordNet folder has no WordNet.
-        MissingExtra: the engine is not installed.
+        MissingExtra: an augmenter needs a package that is not installed.
     """
     settings = recipe.augment
     if not settings.copies:
         return Augmented()
     fields = _fields(recipe, task)
-    changers = _changers(recipe)
-    names = [*changers, *([BACK_TRANSLATION] if settings.back_translation else [])]
+    wanted = _wanted(recipe)
     seed = recipe.train.seed if settings.seed is None else settings.seed
-    drawn = _draw(names, len(train), settings.copies, seed)
-    if settings.back_translation:
-        chosen = (item for item, names in zip(train, drawn, strict=True) if BACK_TRANSLATION in names)
-        back = back_translated(
-            (text for item in chosen for name in fields if (text := item.example.get(name))),
-            translator or open_translator(recipe),
-            settings.language,
-            settings.via,
-            memory=memory,
-            progress=progress,
-        )
-        changers[BACK_TRANSLATION] = (lambda text, share, rng: back[text] or text), 1.0
+    drawn = _draw(wanted, len(train), settings.copies, seed)
+    options = AugmentOptions(
+        recipe.folder,
+        settings.wordnet,
+        settings.language,
+        settings.via,
+        memory=memory,
+        progress=progress,
+        error=recipe.error,
+    )
+    changers: dict[str, tuple[Change, float]] = {}
+    for name, one in wanted.items():
+        chosen = (item.example for item, names in zip(train, drawn, strict=True) if name in names)
+        texts = tuple(text for example in chosen for field in fields if (text := example.get(field)))
+        changers[name] = _changer(one, replace(options, texts=texts)), one.share
     copier = _Copier(recipe, task, fields, _rules(recipe, task), random.Random(f"{seed} words"))
     seen = {item.request for item in (*train, *apart)}
     items: list[Item] = []
@@ -119,15 +119,24 @@ def augment(
     return Augmented(tuple(items), tuple(changes), _nested(dropped))
 
 
-def _draw(changes: Sequence[str], rows: int, copies: int, seed: int) -> list[list[str]]:
-    """Draw the change of each copy; back-translation is drawn once per row, as its result is always equal."""
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """An augmenter that the recipe enables, its name, and the share of a text to change."""
+
+    name: str
+    augmenter: Augmenter[Any]
+    share: float
+
+
+def _draw(wanted: Mapping[str, _Wanted], rows: int, copies: int, seed: int) -> list[list[str]]:
+    """Draw the change of each copy; one whose result is always equal is drawn once per row."""
     rng = random.Random(seed)
-    others = [name for name in changes if name != BACK_TRANSLATION]
     drawn = []
     for _ in range(rows):
         names: list[str] = []
         for _ in range(copies):
-            names.append(rng.choice(others if others and BACK_TRANSLATION in names else list(changes)))
+            left = [name for name, one in wanted.items() if not (one.augmenter.repeats and name in names)]
+            names.append(rng.choice(left or list(wanted)))
         drawn.append(names)
     return drawn
 
@@ -148,27 +157,37 @@ def _fields(recipe: Recipe, task: AnyTask) -> list[str]:
     return list(recipe.augment.fields) or [name for name in texts if name != recipe.data.group_by]
 
 
-def _changers(recipe: Recipe) -> dict[str, tuple[Change, float]]:
-    """Return the changes of words that the recipe enables, with their shares."""
+def _wanted(recipe: Recipe) -> dict[str, _Wanted]:
+    """Return what the recipe enables, by the name of its change."""
     settings = recipe.augment
-    own = {name: getattr(settings, name) for name in ("delete", "swap", "synonyms")}
-    shares = {name: share for name, share in {**own, **settings.others}.items() if share}
-    if not shares and not settings.back_translation:
+    shares = {name: getattr(settings, name) for name in ("delete", "swap", "synonyms")}
+    wanted = {
+        name: _Wanted(name, _augmenter(recipe, name, "augment.others"), share)
+        for name, share in {**shares, **settings.others}.items()
+        if share
+    }
+    if (back := settings.back_translation) is not None:
+        wanted[BACK_TRANSLATION] = _Wanted(back, _augmenter(recipe, back, "augment.back_translation"), 1.0)
+    if not wanted:
         raise recipe.error(
             "augment.copies",
             "delete, swap and synonyms are 0 and back_translation is not set: copies would be unchanged",
         )
-    options = AugmentOptions(recipe.folder, settings.wordnet)
-    return {name: (_changer(recipe, name, options), share) for name, share in shares.items()}
+    return wanted
 
 
-def _changer(recipe: Recipe, name: str, options: AugmentOptions) -> Change:
+def _augmenter(recipe: Recipe, name: str, key: str) -> Augmenter[Any]:
     extensions = active().extensions
     if name not in extensions.specs(AUGMENTERS):
         reason = str(NotFound.of(AUGMENTERS.word, name, extensions.specs(AUGMENTERS)))
-        raise recipe.error("augment.others", reason.rstrip("."))
+        raise recipe.error(key, reason.rstrip("."))
+    return extensions.get(AUGMENTERS, name)
+
+
+def _changer(wanted: _Wanted, options: AugmentOptions) -> Change:
+    name = wanted.name
     with extension_call(AUGMENTERS.word, name, "changer()"):
-        change = extensions.get(AUGMENTERS, name).changer(options)
+        change = wanted.augmenter.changer(options)
 
     def guarded(text: str, share: float, rng: random.Random) -> str:
         with extension_call(AUGMENTERS.word, name, "a change"):

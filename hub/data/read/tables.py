@@ -2,23 +2,42 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
 from typing import IO
 
-from hub.api import BadData, InvalidRow, NotFound, RawRow, ReaderSpec, ReadOptions, Table
+from hub.api import BadData, InvalidRow, NotFound, RawRow, Reader, ReaderSpec, ReadOptions, Table
 from hub.api.kinds.reader import FilteredRow, TableRow
 from hub.data.read.encodings import as_utf8, has_nul
+from hub.data.read.sources import fetches, scheme_of
 from hub.errors import BadPlugin
 from hub.recipe.recipe import Data
 from hub.registry.active import active
 from hub.registry.kinds import READERS
 from hub.registry.loaded import extension_call
 
-__all__ = ["checked_table", "is_url", "open_table", "open_url", "reader_of", "suffixes"]
+__all__ = [
+    "FileFolder",
+    "checked_table",
+    "is_url",
+    "open_folder",
+    "open_table",
+    "open_url",
+    "reader_of",
+    "suffixes",
+]
 
 MAX_COLUMNS = 4096
-_SCHEME = re.compile(r"[a-z][a-z0-9+.-]+:")
+
+
+@dataclass(frozen=True, slots=True)
+class FileFolder:
+    """A folder of files that one reader reads as a whole; `key` is that of the reader."""
+
+    path: Path
+    files: tuple[Path, ...]
+    key: str
 
 
 def open_table(name: str, stream: IO[bytes], data: Data, languages: tuple[str, str] | None = None) -> Table:
@@ -40,6 +59,8 @@ def open_table(name: str, stream: IO[bytes], data: Data, languages: tuple[str, s
         )
     key = data.format if data.format != "auto" else _suffix_of(name)
     reader, options = extensions.get(READERS, key), _options(data, languages)
+    if type(reader).read is Reader.read:
+        raise BadData(f"{name}: the reader {spec.name!r} reads no single files (data.format).")
     content = as_utf8(name, stream, data.encoding) if spec.text and spec.utf8 else stream
     with extension_call(READERS.word, spec.name, f"read() on {name}"):
         table = reader.read(name, content, options)
@@ -54,24 +75,32 @@ def open_url(url: str, data: Data, languages: tuple[str, str] | None = None) -> 
         BadPlugin: the reader of a plugin failed.
     """
     extensions = active().extensions
-    scheme = _SCHEME.match(url)
-    assert scheme
-    if scheme[0] not in extensions.keys(READERS):
+    scheme = scheme_of(url)
+    if scheme not in extensions.keys(READERS):
         known = sorted(key for key in extensions.keys(READERS) if key.endswith(":"))
-        raise BadData(f"{url}: no reader has the scheme {scheme[0]} There are {', '.join(known)}")
-    spec = extensions.keys(READERS)[scheme[0]]
-    reader = extensions.get(READERS, scheme[0])
-    with extension_call(READERS.word, spec.name, f"read_url() on {scheme[0]}"):
+        raise BadData(f"{url}: no reader has the scheme {scheme} There are {', '.join(known)}")
+    spec = extensions.keys(READERS)[scheme]
+    reader = extensions.get(READERS, scheme)
+    with extension_call(READERS.word, spec.name, f"read_url() on {scheme}"):
         table = reader.read_url(url, _options(data, languages))
+    return checked_table(_of_reader(spec, table))
+
+
+def open_folder(place: FileFolder, data: Data) -> Table:
+    """Return the rows of a folder that one reader reads as a whole; raises as `open_url`."""
+    extensions = active().extensions
+    spec, reader = extensions.keys(READERS)[place.key], extensions.get(READERS, place.key)
+    with extension_call(READERS.word, spec.name, f"read_folder() on {place.path.name}"):
+        table = reader.read_folder(place.path, place.files, _options(data, None))
     return checked_table(_of_reader(spec, table))
 
 
 def is_url(location: str) -> bool:
     """Return whether a reader opens this location itself, by its scheme; else it is a file or a folder."""
-    scheme = _SCHEME.match(location)
-    if scheme is None or scheme[0] == "pypi:":
+    scheme = scheme_of(location)
+    if not scheme or fetches(scheme):
         return False
-    return location[len(scheme[0]) :].startswith("//") or scheme[0] in active().extensions.keys(READERS)
+    return location[len(scheme) :].startswith("//") or scheme in active().extensions.keys(READERS)
 
 
 def suffixes() -> list[str]:

@@ -28,7 +28,7 @@ from hub.http.routes.table import TableRow, add_table
 from hub.http.stream import EVENTS, data_event
 from hub.http.wire import error_response, json_response
 from hub.names import VERSION_PATTERN
-from hub.serving.requests.call import CallAnswers
+from hub.serving.requests.call_answers import CallAnswers
 from hub.serving.requests.parsing import parse_fields
 from hub.serving.routing.router import Admission
 from hub.serving.routing.routes import Route, by_name

@@ -27,7 +27,7 @@ from hub.http.routes.schemas import DESCRIBED, DeploymentName
 from hub.http.routes.table import TableRow, add_table
 from hub.http.stream import Events
 from hub.http.wire import error_response, json_response
-from hub.serving.requests.call import CallAnswers
+from hub.serving.requests.call_answers import CallAnswers
 from hub.serving.requests.parsing import parse, parse_fields
 from hub.serving.routing.router import Admission
 from hub.serving.routing.routes import Route, by_name

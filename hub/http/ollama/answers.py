@@ -15,7 +15,7 @@ from starlette.responses import Response
 from hub.errors import HubError
 from hub.http.openai.answers import reason_of, text_of
 from hub.http.wire import error_response
-from hub.serving.requests.call import CallAnswers
+from hub.serving.requests.call_answers import CallAnswers
 from hub.serving.routing.router import Admission
 from hub.serving.routing.routes import Route
 

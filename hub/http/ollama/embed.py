@@ -19,7 +19,7 @@ from hub.http.ollama.requests import OllamaOptions, OneModel, deployment_of
 from hub.http.openai.requests import NOT_READ
 from hub.http.stream import Events
 from hub.http.vectors import vector_request, vectors_of
-from hub.serving.requests.call import CallAnswers
+from hub.serving.requests.call_answers import CallAnswers
 from hub.serving.routing.router import Admission
 from hub.serving.routing.routes import Route, by_name
 

@@ -15,7 +15,7 @@ from hub.api import FinishReason
 from hub.errors import EngineFailed, HubError
 from hub.http.stream import EVENTS, data_event
 from hub.http.wire import error_response
-from hub.serving.requests.call import CallAnswers
+from hub.serving.requests.call_answers import CallAnswers
 from hub.serving.routing.router import Admission
 
 __all__ = ["ChatCompletion", "Completion", "TextForm", "openai_error"]

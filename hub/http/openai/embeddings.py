@@ -23,7 +23,7 @@ from hub.http.routes.schemas import DESCRIBED
 from hub.http.stream import Events
 from hub.http.vectors import vector_request, vectors_of
 from hub.names import VERSION_PATTERN
-from hub.serving.requests.call import CallAnswers
+from hub.serving.requests.call_answers import CallAnswers
 from hub.serving.routing.router import Admission
 from hub.serving.routing.routes import Route, by_name
 

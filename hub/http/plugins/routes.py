@@ -6,33 +6,32 @@ import asyncio
 import json
 import logging
 import threading
-from collections.abc import Coroutine, Iterator, Mapping
-from typing import Any, TypeVar
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from functools import partial
+from typing import Any
 
 from fastapi import FastAPI
-from fastapi.exceptions import RequestValidationError
 from fastapi.middleware.asyncexitstack import AsyncExitStackMiddleware
 from fastapi.routing import APIRoute
-from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.types import Message, Scope
+from starlette.types import Receive, Scope, Send
 
 from hub.api import RouteFamily, RouteSpec
-from hub.errors import BadPlugin, HubError, PluginFailed, log_fault
+from hub.errors import BadPlugin, HubError
 from hub.http.auth import Right
 from hub.http.calls import visible_routes
 from hub.http.deadline import Deadline
 from hub.http.hub import hub_of
+from hub.http.plugins.exchange import Exchange
 from hub.http.plugins.protocols import WireProtocol
 from hub.http.routes.native import predict_once
 from hub.http.routes.route import InferRoute
 from hub.http.routes.schemas import ERRORS
-from hub.http.wire import json_response, read_body
+from hub.http.wire import read_body
 from hub.registry.extensions import Extensions
 from hub.registry.kinds import ROUTES
 from hub.registry.loaded import extension_call
-from hub.serving.requests.parsing import BadField
 
 __all__ = ["ROOT", "PluginRoute", "add_families"]
 
@@ -41,7 +40,6 @@ log = logging.getLogger(__name__)
 ROOT = "/plugins"
 _OUTER = "hub.outer"  # scope key: the request as the server received it
 _PRIVATE = frozenset({b"authorization", b"cookie", b"proxy-authorization"})
-Result = TypeVar("Result")
 
 
 def add_families(app: FastAPI, extensions: Extensions) -> None:
@@ -107,37 +105,13 @@ class PluginRoute(InferRoute):
             body = await read_body(request, hub.limits.body_bytes, hub.limits.body_s)
             async with Deadline(self._seconds(hub.limits)) as deadline:
                 deadline.watch(request.receive)
-                return await self.loop.run(_called(self.family.name, self.inner, request, body))
+                exchange = Exchange(self.family.name, request.url.path, body, self.loop.started())
+                return await exchange.answer(self._inner(request), hub.limits.timeout_s)
 
-
-async def _called(name: str, route: APIRoute, outer: Request, body: bytes) -> Response:
-    """Run a plugin's route; raise its error as one of the hub's."""
-    sent: list[Message] = []
-    bodies = [{"type": "http.request", "body": body, "more_body": False}]
-
-    async def receive() -> Message:
-        return bodies.pop() if bodies else {"type": "http.disconnect"}
-
-    async def send(message: Message) -> None:
-        sent.append(message)
-
-    try:
+    def _inner(self, outer: Request) -> Callable[[Receive, Send], Awaitable[None]]:
+        """Return the plugin's application for a request."""
         # FastAPI's own applications put this around their routes; it closes uploaded files.
-        await AsyncExitStackMiddleware(route.app)(_scope(outer, route), receive, send)
-    except HubError:
-        raise
-    except RequestValidationError as error:
-        first = error.errors()[0]
-        path = ".".join(str(part) for part in first["loc"])
-        raise BadField(f"{path}: {first['msg']}.", path) from None
-    except HTTPException as error:
-        return json_response(
-            {"error": {"code": "plugin_refused", "message": str(error.detail)}}, error.status_code
-        )
-    except Exception as error:
-        log_fault(log, f"{ROOT}/{name} failed", error)
-        raise PluginFailed(f"The plugin {name!r} failed on this request ({type(error).__name__}).") from None
-    return _response(name, sent)
+        return partial(AsyncExitStackMiddleware(self.inner.app), _scope(outer, self.inner))
 
 
 def _scope(outer: Request, route: APIRoute) -> Scope:
@@ -148,7 +122,7 @@ def _scope(outer: Request, route: APIRoute) -> Scope:
     path = outer.scope["path"]
     return {
         **scope,
-        "asgi": {"version": "3.0"},
+        "asgi": {"version": "3.0", "spec_version": "2.4"},  # older: a stream listens for a disconnect
         "headers": headers,
         "path": path,
         "raw_path": path.encode(),
@@ -157,19 +131,6 @@ def _scope(outer: Request, route: APIRoute) -> Scope:
         "state": {},
         _OUTER: outer,
     }
-
-
-def _response(name: str, sent: list[Message]) -> Response:
-    if not sent or sent[0]["type"] != "http.response.start":
-        raise PluginFailed(f"The plugin {name!r} gave no answer.")
-    content = b"".join(message.get("body", b"") for message in sent[1:])
-    response = Response(content, sent[0]["status"])
-    own = {b"content-length"}
-    response.raw_headers = [
-        (b"content-length", str(len(content)).encode()),
-        *((key, value) for key, value in sent[0].get("headers", ()) if key.lower() not in own),
-    ]
-    return response
 
 
 class _Loop:
@@ -181,12 +142,9 @@ class _Loop:
         self._loop: asyncio.AbstractEventLoop | None = None
         self.server: asyncio.AbstractEventLoop | None = None
 
-    async def run(self, call: Coroutine[Any, Any, Result]) -> Result:
-        """Run a coroutine there; cancelling the caller cancels it."""
+    def started(self) -> asyncio.AbstractEventLoop:
+        """Return the loop; called on that of the server."""
         self.server = asyncio.get_running_loop()
-        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(call, self._started()))
-
-    def _started(self) -> asyncio.AbstractEventLoop:
         with self._lock:
             if self._loop is None:
                 self._loop = asyncio.new_event_loop()

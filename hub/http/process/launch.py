@@ -21,7 +21,7 @@ from hub.http.auth import check_exposure
 from hub.http.process.supervisor import Supervisor
 from hub.http.process.tls import ServerTls
 from hub.http.telemetry.logs import configure_logs
-from hub.serving.batching.engines import check_engine
+from hub.registry.opening import check_engine
 from hub.store.store import Store
 
 __all__ = ["home_lock", "serve"]

@@ -27,7 +27,7 @@ from hub.http.wire import error_response, json_response
 from hub.registry.host import LoadedTask
 from hub.serving.describe import describe_end, describe_task
 from hub.serving.plugins.validators import runs_plugin_code
-from hub.serving.requests.call import CallAnswers
+from hub.serving.requests.call_answers import CallAnswers
 from hub.serving.requests.parsing import check_json, parse, parse_call
 from hub.serving.routing.router import Admission
 from hub.serving.routing.routes import Resolve, Route, Routes, by_name, by_task

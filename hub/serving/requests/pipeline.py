@@ -27,11 +27,15 @@ from hub.serving.meter import Meter
 from hub.serving.observation import Observer
 from hub.serving.plugins.own_copies import own_info
 from hub.serving.plugins.pool import PluginPool
-from hub.serving.plugins.threads import Stage, TaskThreads, ThreadState, Work
+from hub.serving.plugins.stages import Work
+from hub.serving.plugins.threads import ThreadState
 from hub.serving.requests.answer_parts import AnswerParts, UnchangedText
 from hub.serving.requests.beside import BesideRuns
-from hub.serving.requests.call import Call, CallAnswers, Side, answers_of, observing
-from hub.serving.requests.codec import Answered, Request, encode, fault, own_requests
+from hub.serving.requests.call import Call, Side
+from hub.serving.requests.call_answers import CallAnswers
+from hub.serving.requests.call_observer import observing
+from hub.serving.requests.codec import Request, encode, fault, own_requests
+from hub.serving.requests.decode_stage import DecodeStage
 from hub.serving.requests.plugin_calls import VALIDATION, PluginCalls
 from hub.serving.requests.together import EncodedCall, Seat, Together
 from hub.serving.routing.router import Admission
@@ -40,7 +44,6 @@ __all__ = ["CallAnswers", "Pipeline"]
 
 log = logging.getLogger(__name__)
 
-Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
@@ -65,9 +68,12 @@ class Pipeline:
         self._loop = loop
         self._observer = observer
         self._events = events
-        self._pool = PluginPool(limits.plugin_timeout_s, encode_threads(), plugin_of, meter)
+        self._pool = PluginPool(
+            limits.plugin_timeout_s, encode_threads(), plugin_of, meter, limits.plugin_memory_mb
+        )
         self._calls = PluginCalls(limits, loop, self._pool, self._notify)
         self._beside = BesideRuns(limits, self._notify)
+        self._decoding = DecodeStage(self._beside, self._notify)
 
     async def run(
         self, admission: Admission, requests: Sequence[Request], *, request_id: str = ""
@@ -181,18 +187,7 @@ class Pipeline:
 
     def forwarded(self, jobs: Sequence[Job]) -> None:
         """Receive the finished jobs of a forward, in the thread of the batcher."""
-        sides: dict[TaskThreads, list[Side]] = {}
-        for job in jobs:
-            if isinstance(job.waiter, Side):
-                side = job.waiter
-                side.job = job  # the submitting thread may not have stored it yet
-                threads = side.call.threads
-                if isinstance(job.listener, AnswerParts):
-                    job.listener.finish(self._decode(threads, deque([side])))
-                else:
-                    sides.setdefault(threads, []).append(side)
-        for threads, of_task in sides.items():
-            threads.submit(self._decode(threads, deque(of_task)))
+        self._decoding.forwarded(jobs)
 
     @property
     def pool(self) -> PluginPool:
@@ -237,7 +232,7 @@ class Pipeline:
         if main.job is None:
             call.drop_beside()
             main.held.lease.release()
-            yield from self._decode(call.threads, deque([main]))
+            yield from self._decoding.work(call.threads, deque([main]))
         elif call.cancelled:  # during encoding
             call.cancel()
 
@@ -298,54 +293,8 @@ class Pipeline:
         call.cancel()
         self._notify(call.wake)
 
-    def _decode(self, threads: TaskThreads, pending: deque[Side]) -> Work:
-        """Decode the calls of one task and answer each as soon as it is decoded; then compare.
-
-        If one takes long, another thread continues with the `pending` ones.
-        """
-        taken: list[Side] = []
-        while side := _pop(pending):
-            taken.append(side)
-            call = side.call
-            if side is call.main:
-                if call.answers is None and not call.cancelled:
-                    yield from self._answer(call, partial(self._continue_elsewhere, threads, pending))
-                self._notify(call.wake)
-        for side in taken:
-            if beside := side.call.beside:
-                yield from self._beside.join(side, beside)
-
-    def _continue_elsewhere(self, threads: TaskThreads, pending: deque[Side]) -> None:
-        """Decode the other calls in another thread."""
-        if pending:
-            threads.submit(self._decode(threads, pending))
-
-    def _answer(self, call: Call, on_slow: Callable[[], None]) -> Work:
-        threads = call.threads
-        if threads.suspended and not call.trial:
-            call.answers = threads.refusal()
-            return
-        try:
-            answered: list[Answered] = yield Stage("decode", call.main.items, slow=on_slow)
-        except HubError as error:
-            call.answers = error
-        except Exception as error:
-            call.answers = fault(call.task, threads.faults, "decode", error)
-        else:
-            answers = call.answers = answers_of(answered, call.main.job)
-            if answers.usage:
-                call.account.generated(answers.usage.completion_tokens)
-
     def _notify(self, callback: Callable[..., object], *values: object) -> None:
         try:
             self._loop.call_soon_threadsafe(callback, *values)
         except RuntimeError:
             log.info("An answer was ready after the server had stopped.")
-
-
-def _pop(queue: deque[Item]) -> Item | None:
-    """Remove and return the first item; thread-safe."""
-    try:
-        return queue.popleft()
-    except IndexError:
-        return None

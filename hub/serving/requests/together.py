@@ -11,7 +11,8 @@ from hub.engine.protocol import EngineRow
 from hub.errors import HubError
 from hub.serving.batching.base_workers import BaseWorker
 from hub.serving.batching.fair_queue import Job
-from hub.serving.requests.call import Call, CallAnswers
+from hub.serving.requests.call import Call
+from hub.serving.requests.call_answers import CallAnswers
 from hub.serving.requests.shared_tokens import SharedTokens
 
 __all__ = ["EncodedCall", "Seat", "Together"]

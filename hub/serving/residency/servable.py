@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from hub.api import EngineRequest
 from hub.bases.base import Base
 from hub.bases.cache import Bases
 from hub.engine.protocol import AdapterWeights, Engine
 from hub.registry.host import Registry
+from hub.registry.opening import open_engine
 from hub.store.content.weights import AdapterFiles
 from hub.store.manifest import Serving
 from hub.store.store import Check
@@ -68,9 +70,7 @@ def _is_large(base: Base) -> bool:
 @contextmanager
 def _engine_with(weights: AdapterWeights, base: Base) -> Iterator[Engine]:
     """Build an engine and write the adapter to its only slot; raises BadAdapter if it does not fit."""
-    from hub.engine.build import build_engine
-
-    engine = build_engine(base, kind="torch", slots=1, device="cpu")
+    engine: Engine = open_engine("torch", EngineRequest(base, slots=1, device="cpu"))
     try:
         engine.check(weights)
         engine.write(1, weights)

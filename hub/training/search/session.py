@@ -27,7 +27,8 @@ from hub.training.fit.number import NumberHead
 from hub.training.fit.trainer import Fitted, fit
 from hub.training.objective import head_of, loss_of
 from hub.training.plan import Plan, make_plan
-from hub.training.run import evaluator_of, new_model, note_plan, training_rows
+from hub.training.run import evaluator_of, new_model, training_rows
+from hub.training.work_folder import note_plan
 
 __all__ = ["KEPT", "Session"]
 

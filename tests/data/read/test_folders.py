@@ -76,8 +76,8 @@ def test_a_bad_text_file_is_told_with_its_name_and_line(load) -> None:
     ("files", "expected"),
     [
         ({"a.md": ""}, r"rows: has no data file: no name ends in \.csv"),
-        ({"a.csv": "", "b/1.txt": ""}, "has data files and text files in a subfolder per label"),
-        ({"a.txt": "", "b/1.txt": ""}, "has text files and text files in a subfolder"),
+        ({"a.csv": "", "b/1.txt": ""}, "has data files and .txt files in subfolders"),
+        ({"a.txt": "", "b/1.txt": ""}, "has .txt files and .txt files in subfolders"),
     ],
 )
 def test_a_folder_that_cannot_be_read_is_told(load, files: dict[str, str], expected: str) -> None:

@@ -49,7 +49,9 @@ def test_a_folder_of_images_has_a_label_for_each_subfolder(load: Load, tmp_path:
 def test_a_folder_with_images_and_texts_is_refused(load: Load, tmp_path: Path) -> None:
     write_folders(tmp_path / "photos", each=1)
     (tmp_path / "photos" / "warm" / "1.txt").write_text("a text")
-    with pytest.raises(BadData, match="text files in a subfolder per label and other examples"):
+    with pytest.raises(
+        BadData, match=r"\.txt files in subfolders and \.png, \.jpg, \.jpeg, \.webp files in subfolders"
+    ):
         load("photos")
 
 

@@ -15,7 +15,7 @@ from hub.data.read.tables import open_table
 from hub.errors import BadPlugin
 from hub.jobs.service import format_by_name
 from hub.recipe.recipe import Data
-from tests.support.plugins import Install, write_page
+from tests.support.plugins import Install, plugin_of, write_page
 
 MAILS = b"""From ann@example.org Sat Jan  1 00:00:00 2028
 Subject: Refund
@@ -113,3 +113,58 @@ def test_a_connection_of_a_reader_is_closed_when_its_rows_are_not_wanted_any_mor
         assert failing_readers.OPEN == ["held://x"]
     del table
     assert failing_readers.OPEN == []
+
+
+MORE = """
+import io
+from contextlib import contextmanager
+
+@hookimpl
+def hub_readers():
+    yield ReaderSpec("notes", "A folder of notes.", "made:Notes", folders=(".note",))
+    yield ReaderSpec("drive", "Files on a drive.", "made:Drive", schemes=("drive",), fetches=True)
+
+OPEN = []
+
+class Notes(Reader):
+    def read_folder(self, folder, files, options):
+        rows = (RawRow(1, {"text": file.read_text()}, file.name) for file in files)
+        return Table(folder.name, ("text",), rows)
+
+class Drive(Reader):
+    @contextmanager
+    def open_url(self, url, request):
+        name = url.removeprefix("drive:")
+        if name == "gone.csv":
+            raise NotFound("There is no such file.")
+        OPEN.append(name)
+        request.progress("fetch", 1, 1)
+        try:
+            yield SourceFile(name, io.BytesIO(b"text,label\\ngood,x\\n")) if name != "odd" else None
+        finally:
+            OPEN.remove(name)
+"""
+
+
+def test_a_folder_is_read_as_a_whole_and_a_fetched_file_by_the_reader_of_its_format(
+    install: Install, tmp_path: Path
+) -> None:
+    install(plugin_of(tmp_path, MORE))
+    (tmp_path / "mine").mkdir()
+    for name in ("b", "a"):
+        (tmp_path / "mine" / f"{name}.note").write_text(name)
+    assert rows_of("mine", tmp_path) == [RawRow(1, {"text": name}, f"{name}.note") for name in "ab"]
+    assert rows_of("drive:rows.csv", tmp_path) == [RawRow(2, {"text": "good", "label": "x"})]
+    assert sniff("drive:rows.csv", tmp_path, tmp_path).columns == ("text", "label")
+    import made
+
+    assert made.OPEN == []
+    with pytest.raises(BadData, match=r"drive:gone\.csv: There is no such file"):
+        rows_of("drive:gone.csv", tmp_path)
+    with pytest.raises(BadPlugin, match="Reader 'drive' opened NoneType, not a SourceFile"):
+        rows_of("drive:odd", tmp_path)
+    (tmp_path / "mine" / "c.csv").write_text("text\n")
+    with pytest.raises(BadData, match=r"has data files and \.note files"):
+        rows_of("mine", tmp_path)
+    with pytest.raises(BadData, match="'notes' reads no single files"):
+        rows_of("mine/c.csv", tmp_path, format="notes")

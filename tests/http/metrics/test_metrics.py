@@ -17,7 +17,7 @@ from hub.http.metrics.exposition import expose
 from hub.http.telemetry.record import CallRecord
 from hub.serving.figures import BaseFigures, RuntimeFigures
 from hub.serving.observation import Track
-from hub.serving.requests.call import CallAnswers, Usage
+from hub.serving.requests.call_answers import CallAnswers, Usage
 from hub.serving.routing.routes import Routes
 from tests.http.conftest import the_service
 
@@ -135,9 +135,9 @@ def shown(deployments: DeploymentMetrics, name: str = "hub_deployment_rows_total
 
 
 def deployments_client() -> object:
-    from hub.http.metrics.metrics import _client
+    from hub.http.metrics.instruments import metrics_client
 
-    return _client()
+    return metrics_client(1)
 
 
 def test_deployments_beyond_the_limit_are_counted_together(counted) -> None:

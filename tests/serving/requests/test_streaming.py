@@ -20,7 +20,7 @@ from hub.engine.protocol import EngineRow, OnEnd, OnText
 from hub.errors import EngineFailed, PluginFailed, PluginSuspended, PluginTimeout
 from hub.serving.plugins.threads import TaskThreads
 from hub.serving.requests import pipeline
-from hub.serving.requests.call import CallAnswers
+from hub.serving.requests.call_answers import CallAnswers
 from hub.serving.routing.routes import by_name
 from hub.store.change import Deploy
 from tests.support.serving import Harness

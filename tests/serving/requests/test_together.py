@@ -12,7 +12,7 @@ from grafthub_sentiment.task import SentimentTask
 from hub.api import HeadKind
 from hub.errors import HubError, InvalidText, NotFound, Overloaded, TooLarge
 from hub.serving.batching.base_workers import Tokenizers
-from hub.serving.requests.call import CallAnswers
+from hub.serving.requests.call_answers import CallAnswers
 from hub.serving.routing.router import Admission
 from hub.serving.routing.routes import by_name
 from hub.store.change import Deploy

@@ -25,14 +25,13 @@ def hub_tasks() -> Iterator[TaskSpec]:
 
 @hookimpl
 def hub_readers() -> Iterator[ReaderSpec]:
-    """Yield the reader of image files, each of which is an example."""
+    """Yield the reader of folders of images."""
     yield ReaderSpec(
         "image",
-        "Images: PNG, JPEG, WebP.",
+        "Folders of images: PNG, JPEG, WebP.",
         "grafthub_image_classification.reader:ImageReader",
-        (".png", ".jpg", ".jpeg", ".webp"),
         text=False,
-        example=True,
+        folders=(".png", ".jpg", ".jpeg", ".webp"),
     )
 
 

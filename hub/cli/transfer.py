@@ -14,7 +14,7 @@ from hub.names import check_name, parse_version_ref
 
 if TYPE_CHECKING:
     from hub.client.http import ServerClient
-    from hub.transfer.retention import Plan
+    from hub.transfer.retention import RemovalPlan
 
 __all__ = ["backup", "gc", "pull", "push", "restore"]
 
@@ -170,7 +170,7 @@ def gc(
         say(f"Removed {len(removed)} versions." if plan.remove else "There is nothing to remove.")
 
 
-def _show_plan(plan: Plan) -> None:
+def _show_plan(plan: RemovalPlan) -> None:
     rows = [(version.ref, "remove", f"{version.created:%Y-%m-%d %H:%M}") for version in plan.remove]
     rows += [(kept.version.ref, f"keep: {kept.reason}", "") for kept in plan.keep]
     table(("VERSION", "OLD", "CREATED"), rows)

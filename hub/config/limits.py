@@ -33,3 +33,8 @@ class LimitSettings(Model):
     plugin_timeout_s: float = Field(
         15.0, gt=0, description="Time limit of a plugin's encode, decode or stream for one call, in seconds."
     )
+    plugin_memory_mb: int = Field(
+        2000,
+        ge=0,
+        description="Maximum growth of the process, in MB, while a plugin's call runs alone; 0: unlimited.",
+    )

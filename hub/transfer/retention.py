@@ -10,7 +10,7 @@ from hub.errors import Conflict, NotFound
 from hub.store.records import Deployment, Version
 from hub.store.store import Store
 
-__all__ = ["Kept", "Plan", "plan_removal", "remove_planned"]
+__all__ = ["Kept", "RemovalPlan", "plan_removal", "remove_planned"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class Kept:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class RemovalPlan:
     """The versions to remove, oldest first, the old ones that stay, and the bytes that are freed."""
 
     remove: tuple[Version, ...]
@@ -30,7 +30,7 @@ class Plan:
     bytes: int
 
 
-def plan_removal(store: Store, keep_last: int, name: str | None = None) -> Plan:
+def plan_removal(store: Store, keep_last: int, name: str | None = None) -> RemovalPlan:
     """Plan to keep the newest `keep_last` versions of each adapter, or of `name`, and what is deployed.
 
     Raises:
@@ -49,10 +49,10 @@ def plan_removal(store: Store, keep_last: int, name: str | None = None) -> Plan:
     ]
     remove = [version for version in old if str(version.ref) not in needed]
     keep = [Kept(version, needed[str(version.ref)]) for version in old if str(version.ref) in needed]
-    return Plan(tuple(remove), tuple(keep), _freed(store, remove))
+    return RemovalPlan(tuple(remove), tuple(keep), _freed(store, remove))
 
 
-def remove_planned(store: Store, plan: Plan) -> list[Version]:
+def remove_planned(store: Store, plan: RemovalPlan) -> list[Version]:
     """Remove the versions of a plan; one that was deployed or removed meanwhile is left alone."""
     removed = []
     for version in plan.remove:

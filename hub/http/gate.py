@@ -207,7 +207,7 @@ def _joined(known: _Endpoint | None, found: _Endpoint) -> _Endpoint:
     return replace(
         known,
         methods={**known.methods, **found.methods},
-        takes_binary=known.takes_binary or found.takes_binary,
+        binary=(*known.binary, *found.binary),
         takes_form=known.takes_form or found.takes_form,
     )
 

@@ -87,10 +87,13 @@ class GraftHub:
 
     @bentoml.on_shutdown  # type: ignore[untyped-decorator]
     async def unload(self) -> None:
+        from hub.http.metrics.values import remove_dead_gauges
+
         runtime = self.hub.runtime
         await asyncio.to_thread(self.hub.metrics.stop)
         await asyncio.to_thread(self.hub.training.runner.stop)
         await asyncio.to_thread(runtime.close)
+        remove_dead_gauges(os.getpid())
         if tracing := self.hub.tracing:
             with suppress(TimeoutError):  # no collector answers
                 await asyncio.wait_for(asyncio.to_thread(tracing.close), EXPORT_S)

@@ -28,7 +28,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 FIXTURE = Path(__file__).parents[1] / "fixtures" / "plugins" / "acme-tickets" / "acme_tickets"
 POINTS = "[hub.tasks.v1]\ntickets = acme_tickets.spec\n"
 TEXT = "the lift has stopped again"
-PAUSE_S = 0.01  # without it, the clients take the processor from the commands
+PAUSE_S = 0.03  # without it, the clients take the processor from the commands; test_replicas.py has none
 
 
 def wheel(folder: Path, version: str, adapter_format: int = 1) -> str:

@@ -156,5 +156,5 @@ def tickets_come_and_go(hub: Hub, url: str, folder: Path) -> None:
 
     hub.run("plugins", "reload", "--force")
     assert tickets(hub, url)[3] == ""
-    gone = httpx.post(f"{url}/v1/deployments/desk/predict", json={"text": TEXT})
+    gone = httpx.post(f"{url}/v1/deployments/desk/predict", json={"text": TEXT}, timeout=60)
     assert gone.status_code == 503 and "ticket-urgency" in gone.text

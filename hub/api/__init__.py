@@ -48,15 +48,18 @@ from hub.api.models import MAX_TEXT, Model, NoOptions, Text
 from hub.api.rows import Features, HeadKind, Output, Row, TargetKind, Tokenizer, Tokens, truncate
 from hub.api.task import Task
 from hub.errors import (
+    BadConfig,
     BadData,
     BadDimensions,
     BadRecipe,
     BadRequest,
+    EngineFailed,
     HubError,
     InvalidText,
     NotFound,
     SourceUnavailable,
     TooLarge,
+    UnsupportedAdapter,
 )
 from hub.generation.response_format import ChoiceFormat, JsonObjectFormat, JsonSchemaFormat
 from hub.generation.sampling import GREEDY, FinishReason, Sampling, SamplingFields
@@ -76,6 +79,7 @@ __all__ = [
     "AugmentOptions",
     "Augmenter",
     "AugmenterSpec",
+    "BadConfig",
     "BadData",
     "BadDimensions",
     "BadRecipe",
@@ -93,6 +97,7 @@ __all__ = [
     "Embedding",
     "Ended",
     "EngineBuilder",
+    "EngineFailed",
     "EngineRequest",
     "EngineSpec",
     "EventObserver",
@@ -165,6 +170,7 @@ __all__ = [
     "Tracker",
     "TrackerSpec",
     "TrainingMethod",
+    "UnsupportedAdapter",
     "hookimpl",
     "read_options",
     "split_tag",

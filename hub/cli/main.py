@@ -24,6 +24,7 @@ from hub.cli import (
     jobs,
     keys,
     plugin_install,
+    plugin_reload,
     plugins,
     predict,
     recipe,
@@ -92,6 +93,7 @@ GROUPS = {
 }
 
 plugin_install.add_to(plugins.commands)
+plugin_reload.add_to(plugins.commands)
 for command in COMMANDS:
     app.command(cls=CLASSES.get(command))(command)
 for group, commands in GROUPS.items():

@@ -21,6 +21,7 @@ __all__ = ["KEY_FILE", "ServerClient", "admin_key", "error_of", "find_server", "
 
 _JOBS = "/v1/fine_tuning/jobs"
 KEY_FILE = "admin.key"
+RELOAD = "/admin/plugins/reload"
 PROBE_S = 2.0
 TIMEOUT_S = 600.0  # a first deploy may load a base
 
@@ -128,6 +129,22 @@ class ServerClient:
 
     def status(self) -> Json:
         return {"server": self.url, **self._ask("GET", "/admin/status")}
+
+    def plugins(self) -> Json:
+        """Return what is installed where the server runs, what it runs, and the latest reload."""
+        return self._ask("GET", "/admin/plugins")
+
+    def reload_plugins(self, *, yes: bool, force: bool) -> Json:
+        """Begin to replace the serving processes; return the state of the reload.
+
+        Raises:
+            ReloadRunning: one is going on.
+        """
+        return self._ask("POST", RELOAD, {"yes": yes, "force": force})
+
+    def plugin_reload(self) -> Json:
+        """Return the state of the latest reload of plugins."""
+        return self._ask("GET", RELOAD)
 
     def metrics(self) -> str:
         """Return the text of /metrics.

@@ -45,6 +45,7 @@ class Registry:
         self._lock = RLock()
         self._loaded: dict[str, LoadedTask] = {}
         self._failures: dict[str, str] = {}
+        self._refs: dict[str, PluginRef] = {}
 
     @classmethod
     def load(cls, disabled: Collection[str] = (), settings: PluginSettings | None = None) -> Registry:
@@ -131,6 +132,11 @@ class Registry:
         ]
         return cls(loaded, settings.prefer if settings else ())
 
+    def beside(self, spec: TaskSpec) -> Registry:
+        """Return a registry that also has a task of a plugin that is not installed: tests of its author."""
+        status = PluginStatus("not-installed", "not-installed", "0", "", "ok", tasks=(spec.name,))
+        return Registry([*self._plugins, LoadedPlugin(status, (spec,))])
+
     def plugins(self) -> list[PluginStatus]:
         """List every installed plugin with its state; imports no task."""
         return [self._status(plugin) for plugin in self._plugins]
@@ -186,15 +192,18 @@ class Registry:
         Raises:
             NotFound, PluginConflict, BadPlugin: as `task`.
         """
+        if (found := self._refs.get(name)) is not None:
+            return found
         loaded = self.task(name)
         status = self._claims[name][0][0]
-        return PluginRef(
+        found = self._refs[name] = PluginRef(
             distribution=status.distribution,
             version=status.version,
             fingerprint=contract_of(loaded.spec, loaded.task, loaded.response),
             fields=required_fields(loaded.task),
             adapter_format=loaded.task.adapter_format,
         )
+        return found
 
     def settings_of(self, plugin: PluginStatus) -> BaseModel:
         """Return the settings of a plugin; an empty model if it has none or is not loaded."""

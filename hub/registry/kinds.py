@@ -205,6 +205,12 @@ def _source_problem(spec: BaseSourceSpec) -> str:
     return ""
 
 
+def _engine_problem(spec: EngineSpec) -> str:
+    if _is_words(spec.bases, re.compile(r"\S+")) and "*" not in spec.bases:
+        return ""
+    return f"bases are {spec.bases!r:.80}; write a tuple of patterns of sources, such as ('models:*',)."
+
+
 def _command_problem(spec: CommandSpec) -> str:
     return f"hub {spec.name} is a command of the hub." if spec.name in RESERVED_COMMANDS else ""
 
@@ -256,7 +262,14 @@ OBSERVERS: Kind[ObserverSpec, EventObserver[Any]] = Kind(
 ROUTES: Kind[RouteSpec, RouteFamily[Any]] = Kind(
     "route family", "hub_routes", RouteSpec, RouteFamily, problem=_route_problem
 )
-ENGINES: Kind[EngineSpec, EngineBuilder[Any]] = Kind("engine", "hub_engines", EngineSpec, EngineBuilder)
+ENGINES: Kind[EngineSpec, EngineBuilder[Any]] = Kind(
+    "engine",
+    "hub_engines",
+    EngineSpec,
+    EngineBuilder,
+    claims=lambda spec: (f"base:{pattern}" for pattern in spec.bases),
+    problem=_engine_problem,
+)
 BASE_SOURCES: Kind[BaseSourceSpec, BaseSource[Any]] = Kind(
     "base source",
     "hub_base_sources",

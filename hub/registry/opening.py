@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from hub.registry.host import Registry
 from hub.registry.kinds import BASE_SOURCES, ENGINES
 from hub.registry.loaded import extension_call
 
-__all__ = ["check_engine", "open_engine", "use_plugins"]
+__all__ = ["check_engine", "engine_for", "open_engine", "use_plugins"]
 
 _NEEDED = ("check", "write", "clear", "run", "packs", "streams", "settle", "info", "close")
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]+:")
@@ -35,6 +36,13 @@ def check_engine(settings: Settings) -> None:
     known = activate(Registry.of(settings)).extensions.specs(ENGINES)
     if kind not in known:
         raise BadConfig(f"Setting 'serve.engine': {NotFound.of(ENGINES.word, kind, known)}")
+
+
+def engine_for(source: str, default: str) -> str:
+    """Return the name of the engine that runs a base from `source`: one made for it, or the default."""
+    specs = active().extensions.specs(ENGINES)
+    made = (name for name, spec in specs.items() if any(fnmatchcase(source, one) for one in spec.bases))
+    return next(made, default)
 
 
 def open_engine(kind: str, request: EngineRequest, key: str = "serve.engine") -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Collection, Mapping
 from importlib.metadata import distributions
@@ -26,7 +27,25 @@ HEADS = (
     "number",
     "generate",
 )  # each has a folder of templates
-KINDS = ("task", "reader", "metric", "cleaner", "augmenter", "command")
+KINDS = (
+    "task",
+    "reader",
+    "metric",
+    "method",
+    "engine",
+    "observer",
+    "route",
+    "command",
+    "cleaner",
+    "augmenter",
+)
+_LIBRARIES = {  # what the template of a kind imports, beside the hub
+    "task": ("numpy", "pydantic>=2"),
+    "method": ("peft", "pydantic>=2", "transformers"),
+    "engine": ("torch", "transformers"),
+    "route": ("fastapi", "pydantic>=2"),
+    "command": ("typer",),
+}
 _EXTENSION = "extension"  # templates of every kind but tasks
 _SHARED = "shared"  # templates of every plugin
 _TEMPLATE = ".tmpl"
@@ -95,7 +114,7 @@ def _words(name: str, kind: str) -> dict[str, str]:
         "identifier": identifier,
         "package": f"grafthub_{identifier}",
         "camel": camel if camel[0].isalpha() else f"Task{camel}",
-        "hub_version": __version__,
+        "dependencies": json.dumps([f"grafthub>={__version__}", *_LIBRARIES.get(kind, ())]),
         "kind": kind,
         "group": ENTRY_POINT_GROUP if kind == "task" else PLUGIN_GROUP,
         "hooks": "spec" if kind == "task" else "hooks",

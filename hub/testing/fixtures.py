@@ -26,7 +26,15 @@ from hub.registry import active
 from hub.registry.host import Registry
 from hub.testing.homes import deploy_made_up
 
-__all__ = ["IsolatedRegistry", "LiveServer", "hub_home", "isolated_registry", "live_server", "ready_server"]
+__all__ = [
+    "IsolatedRegistry",
+    "LiveServer",
+    "hub_home",
+    "isolated_registry",
+    "live_server",
+    "own_home",
+    "ready_server",
+]
 
 START_LIMIT_S = 120
 END_LIMIT_S = 30
@@ -37,7 +45,12 @@ LiveServer = Callable[..., httpx.Client]
 @pytest.fixture
 def hub_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Give the test a state folder of its own; no setting of the person who runs it applies."""
-    home = tmp_path / "hub-home"
+    return own_home(tmp_path, monkeypatch)
+
+
+def own_home(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Name a state folder in `folder`, and forget all other settings in the environment."""
+    home = folder / "hub-home"
     for name in [name for name in os.environ if name.startswith("HUB_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("HUB_HOME", str(home))

@@ -125,6 +125,26 @@ def test_uv_installs_if_it_is_there_else_pip(site: Site, tool: str, monkeypatch:
     assert not site.installed("acme-mail")
 
 
+def test_a_broken_version_leaves_the_previous_one_in_place(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def loaded(*_: object) -> list[PluginStatus]:
+        found = find_plugins()
+        return [one.status("broken", "No.") if one.version == "0.2" else one.status("ok") for one in found]
+
+    write_index(site)
+    wheel = write_plugin_wheel(site.home.parent, "acme-mail", "0.1", requires=["acme-lib==1.0"])
+    site.install(wheel)
+    wheel.unlink()
+    before = (site.home / LOCK_FILE).read_bytes()
+    monkeypatch.setattr(installing, "probe", loaded)
+    with pytest.raises(BadPlugin, match=r"0\.2 cannot be used: .* is broken: No\. 0\.1 is installed again"):
+        site.install("acme-mail==0.2")
+    assert site.installed("acme-mail", "acme-lib") == {"acme-mail": "0.1", "acme-lib": "1.0"}
+    assert (site.home / LOCK_FILE).read_bytes() == before
+    assert sync(site.home, ALL) == [], "the files are those of the lock"
+
+
 def test_a_library_that_another_plugin_needs_as_it_is_stays(site: Site) -> None:
     write_index(site)
     write_plugin_wheel(site.links, "acme-other", requires=["acme-lib<2"])

@@ -11,10 +11,15 @@ from hub.api.kinds.extension import Extension, ExtensionSpec, SettingsT
 
 
 class BaseFiles(Protocol):
-    """A pulled base: its name, its kind (encoder, decoder or encoder-decoder), and its folder."""
+    """A pulled base: its name, its kind (encoder, decoder or encoder-decoder), and its folder.
+
+    `source` is where it was pulled from, such as "hf:org/model@revision".
+    """
 
     @property
     def name(self) -> str: ...
+    @property
+    def source(self) -> str: ...
     @property
     def kind(self) -> Any: ...
     @property
@@ -42,7 +47,12 @@ class EngineRequest:
 
 @dataclass(frozen=True, slots=True)
 class EngineSpec(ExtensionSpec):
-    """An engine; its name is a value of the setting `serve.engine`."""
+    """An engine; its name is a value of the setting `serve.engine`.
+
+    `bases` are patterns of sources of bases, such as "ngrams:*", that it runs whatever `serve.engine` says.
+    """
+
+    bases: tuple[str, ...] = ()
 
 
 class EngineBuilder(Extension[SettingsT], ABC):
@@ -50,4 +60,9 @@ class EngineBuilder(Extension[SettingsT], ABC):
 
     @abstractmethod
     def build(self, request: EngineRequest) -> Any:
-        """Return an object with the protocol `hub.engine.protocol.Engine`."""
+        """Return an object with the protocol `hub.engine.protocol.Engine`.
+
+        Raises:
+            BadConfig: it cannot run this base.
+            EngineFailed: the base could not be loaded.
+        """

@@ -15,6 +15,7 @@ from hub.registry.install.locking import record
 from hub.registry.install.pins import Environment
 from hub.registry.install.pip import reason
 from hub.registry.install.plan import PlannedPackage, PluginPlan, fetch, resolve
+from hub.registry.install.previous import Previous
 from hub.registry.install.target import InstallTarget, local_wheel, target_of
 from hub.registry.install.wheel import WheelFile
 from hub.registry.lock import read_lock
@@ -45,11 +46,14 @@ def install(
     settings: PluginSettings | None = None,
     dry_run: bool = False,
     show: Callable[[PluginPlan], None] = lambda plan: None,
+    before: Callable[[PluginPlan, Sequence[WheelFile]], None] = lambda plan, wheels: None,
 ) -> Installed:
     """Install a plugin from the package index, a folder, a wheel or an sdist, and load what it provides.
 
     The versions are resolved first and passed to `show`; then exactly these are installed, and recorded in
-    plugins.lock. Libraries that the hub runs on keep their versions.
+    plugins.lock. Libraries that the hub runs on keep their versions. `before` gets the plan and the wheels
+    when all else permits the installation, and may raise to stop it. If a new version of a plugin is broken,
+    the previous one is installed again.
 
     Raises:
         BadRequest, NotFound: `what` is neither a requirement nor an installable path.
@@ -64,23 +68,33 @@ def install(
     target = target_of(what)
     if target.distribution:
         _refuse_unnamed(target.distribution, settings)
+    previous: Previous | None = None
     with tempfile.TemporaryDirectory(prefix="hub-plugins-") as scratch:
         plan, wheels = _prepare(target, Path(scratch), home, settings, build_isolation, show)
         distribution, version = plan.distribution, plan.version
+        if wheels:
+            before(plan, wheels)
         if dry_run or not wheels:
             if not wheels and distribution not in Environment.read().plugins():
                 raise _no_plugin(distribution, version, "It is installed as a library; nothing was changed.")
             if dry_run:
                 return Installed(distribution, version, bool(wheels), plan)
         else:
+            previous = Previous.of(plan, home, Path(scratch) / "previous")
             install_wheels(wheels, wheels[0].path.parent)
             record(home, wheels, plan)
-    try:
-        forget(home, distribution)
-        listed = probe(disabled, home, settings)
-        plugins = tuple(plugin for plugin in listed if plugin.distribution == distribution)
-    except BadPlugin as error:
-        raise BadPlugin(f"{distribution} {version} is installed, but {error}") from None
+        plugins, fault = _tried(distribution, disabled, home, settings)
+        if fault and previous:
+            previous.restore()
+            _tried(distribution, disabled, home, settings)
+            raise BadPlugin(
+                f"{distribution} {version} cannot be used: {fault} {previous.version} is installed again."
+            )
+    if fault:
+        raise BadPlugin(
+            f"{distribution} {version} is installed, but {fault} Repair it and install again, or run: "
+            f"hub plugins uninstall {distribution}"
+        )
     _refuse_unusable(distribution, version, plugins)
     return Installed(distribution, version, bool(wheels), plan, plugins)
 
@@ -162,13 +176,22 @@ def _no_plugin(distribution: str, version: str, outcome: str) -> BadPlugin:
     return BadPlugin(f"{distribution} {version} is not a plugin: no entry point in {groups}. {outcome}")
 
 
+def _tried(
+    distribution: str, disabled: Collection[str], home: Path, settings: PluginSettings
+) -> tuple[tuple[PluginStatus, ...], str]:
+    """Load the plugins of a distribution in a new process; return them, and why one is broken."""
+    try:
+        forget(home, distribution)
+        listed = probe(disabled, home, settings)
+    except BadPlugin as error:
+        return (), f"{error}."
+    plugins = tuple(plugin for plugin in listed if plugin.distribution == distribution)
+    broken = next((one for one in plugins if one.state == "broken"), None)
+    return plugins, f"its plugin {broken.name!r} is broken: {broken.reason}" if broken else ""
+
+
 def _refuse_unusable(distribution: str, version: str, plugins: Sequence[PluginStatus]) -> None:
     for plugin in plugins:
-        if plugin.state == "broken":
-            raise BadPlugin(
-                f"{distribution} {version} is installed, but its plugin {plugin.name!r} is broken: "
-                f"{plugin.reason} Repair it and install again, or run: hub plugins uninstall {distribution}"
-            )
         if plugin.state == "conflict":
             raise PluginConflict(
                 f"{distribution} {version} is installed, but not usable yet. {plugin.reason}"

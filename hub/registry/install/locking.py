@@ -19,7 +19,7 @@ from hub.registry.install.wheel import WheelFile
 from hub.registry.lock import LOCK_FILE, LockedPackage, files_digest, read_lock, write_lock
 from hub.registry.policy import refusal
 
-__all__ = ["LockChange", "kept_wheels", "lock", "record", "sync"]
+__all__ = ["LockChange", "fetch_locked", "is_installed", "kept_wheels", "lock", "record", "sync"]
 
 WHEELS = "plugin-wheels"  # in the state folder: wheels that no package index has
 
@@ -103,7 +103,7 @@ def sync(
         )
     locked, environment = read_lock(home), Environment.read()
     _refuse(locked, environment, settings)
-    wrong = [one for one in locked.values() if not _is_installed(one, environment)]
+    wrong = [one for one in locked.values() if not is_installed(one, environment)]
     extra = [name for name in environment.plugins() if name not in locked]
     changes = [LockChange(one.name, environment.version(one.name), one.version) for one in wrong]
     changes += [LockChange(name, environment.version(name), "") for name in extra]
@@ -111,7 +111,7 @@ def sync(
     if dry_run or not changes:
         return changes
     with tempfile.TemporaryDirectory(prefix="hub-plugins-") as scratch:
-        wheels = _fetch_locked(home, wrong, Path(scratch))
+        wheels = fetch_locked(home, wrong, Path(scratch))
         if wheels:
             install_wheels(wheels, Path(scratch))
     if extra:
@@ -121,7 +121,8 @@ def sync(
     return changes
 
 
-def _is_installed(package: LockedPackage, environment: Environment) -> bool:
+def is_installed(package: LockedPackage, environment: Environment) -> bool:
+    """Return whether a distribution is installed with the files that are locked."""
     installed = environment.installed.get(package.name)
     return (
         installed is not None
@@ -148,7 +149,7 @@ def _refuse(locked: Mapping[str, LockedPackage], environment: Environment, setti
             )
 
 
-def _fetch_locked(home: Path, packages: Sequence[LockedPackage], folder: Path) -> list[WheelFile]:
+def fetch_locked(home: Path, packages: Sequence[LockedPackage], folder: Path) -> list[WheelFile]:
     """Copy kept wheels and download the others to `folder`; each is checked by its hash."""
     wheels: list[WheelFile] = []
     others: list[LockedPackage] = []

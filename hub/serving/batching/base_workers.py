@@ -25,7 +25,7 @@ from hub.bases.cache import Bases
 from hub.config import ServeSettings, Settings
 from hub.engine.protocol import Engine, GenerationLimits
 from hub.engine.slots.table import SlotTable
-from hub.registry.opening import open_engine
+from hub.registry.opening import engine_for, open_engine
 from hub.serving.background import PeriodicTask
 from hub.serving.batching.batcher import Batcher
 from hub.serving.batching.fair_queue import Job
@@ -196,7 +196,7 @@ class BaseWorkers:
             ),
         )
         with loading():
-            engine: Engine = open_engine(serve.engine, request)
+            engine: Engine = open_engine(engine_for(base.source, serve.engine), request)
         batcher = Batcher(
             engine,
             name=base.name,

@@ -118,8 +118,8 @@ class TaskThreads:
         when = "" if retry is None else f"One call is tried again in {retry:.0f} s. "
         return PluginSuspended(
             f"The task {self.task!r} is suspended: {self._reason()} in the code of plugin "
-            f"{self.plugin!r}. {when}Update the plugin and restart the server, or disable it with "
-            f"`hub plugins disable {self.plugin}`."
+            f"{self.plugin!r}. {when}Update the plugin, or disable it with "
+            f"`hub plugins disable {self.plugin}`, then run `hub plugins reload`."
         )
 
     def _reason(self) -> str:

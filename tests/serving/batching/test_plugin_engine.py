@@ -12,7 +12,8 @@ from hub.api import EngineRequest
 from hub.config import load_settings
 from hub.engine.peft.patterns import NO_LAYERS
 from hub.errors import BadConfig, BadPlugin, UnsupportedAdapter
-from hub.registry.opening import check_engine, open_engine
+from hub.registry.host import Registry
+from hub.registry.opening import check_engine, engine_for, open_engine
 from hub.store.change import Deploy
 from hub.store.records import Version
 from tests.support.homes import FakeHome, add_version, plain_adapter
@@ -73,3 +74,27 @@ class Bad(EngineBuilder):
     install(plugin_of(tmp_path, code))
     with pytest.raises(BadPlugin, match=f"Engine 'bad' {reason}"):
         open_engine("bad", EngineRequest(home.base, slots=2))
+
+
+def test_bases_of_a_plugin_run_on_its_engine_and_others_on_that_of_the_settings(
+    install: Install, tmp_path: Path
+) -> None:
+    code = """
+@hookimpl
+def hub_engines():
+    yield EngineSpec("grams", "Counts.", "made:Grams", bases=("grams:*",))
+"""
+    install(plugin_of(tmp_path, code))
+    assert engine_for("grams:4096", "torch") == "grams"
+    assert engine_for("hf:org/grams:4096", "torch") == "torch"
+
+
+def test_an_engine_for_every_base_is_refused(install: Install, tmp_path: Path) -> None:
+    code = """
+@hookimpl
+def hub_engines():
+    yield EngineSpec("all", "Counts.", "made:All", bases=("*",))
+"""
+    install(plugin_of(tmp_path, code))
+    [made] = [plugin for plugin in Registry.load().plugins() if plugin.name == "made"]
+    assert (made.state, "bases are ('*',)" in made.reason) == ("broken", True)

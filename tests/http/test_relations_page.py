@@ -19,14 +19,14 @@ from tests.support.trained import Trained, train_once
 # Words that the tiny tokenizer knows, the types too.
 PERSONS, WORKS, CITIES = ("who", "team"), ("movie", "book", "story", "news"), ("paris", "london")
 TYPES = dict.fromkeys(PERSONS, "actor") | dict.fromkeys(WORKS, "film") | dict.fromkeys(CITIES, "city")
-VERBS = {"love": "likes", "hate": "dislikes"}
+VERBS = ("love", "like")
 RECIPE = """
 name: demo
 task: relations
 base: tiny
 data: {source: a.csv, format: jsonl, eval_fraction: 0.25}
-train: {epochs: 24, batch_size: 16, learning_rate: 0.01, warmup: 0, patience: 0}
-options: {pairs: [[actor, film], [actor, city]]}
+train: {epochs: 12, batch_size: 16, learning_rate: 0.02, warmup: 0, patience: 0}
+options: {pairs: [[actor, film], [actor, city], [film, city]]}
 evaluate: {int8: false}
 """
 
@@ -35,7 +35,7 @@ def row(person: str, verb: str, work: str, city: str) -> dict[str, Any]:
     text = f"in {city} the {person} {verb} the {work}"
     places = {word: match.span() for word in (city, person, work) if (match := re.search(word, text))}
     entities = [[*places[word], TYPES[word]] for word in (city, person, work)]
-    return {"text": text, "entities": entities, "relations": [[1, 2, VERBS[verb]]]}
+    return {"text": text, "entities": entities, "relations": [[1, 2, "likes"], [1, 0, "lives in"]]}
 
 
 ROWS = [row(person, verb, work, city) for person, verb, work, city in product(PERSONS, VERBS, WORKS, CITIES)]
@@ -57,7 +57,7 @@ def client(trained: Trained) -> Iterator[TestClient]:
 
 
 def ask(client: TestClient, **changed: Any) -> Any:
-    asked = row("team", "hate", "movie", "london")
+    asked = row("team", "like", "movie", "london")
     entities = [dict(zip(("start", "end", "label"), one, strict=True)) for one in asked["entities"]]
     return client.post("/v1/tasks/relations", json={"text": asked["text"], "entities": entities, **changed})
 
@@ -68,9 +68,10 @@ def test_relations_are_learned_from_pairs_and_answered_for_all_entities_of_a_tex
     assert trained.answer["metrics"]["f1"] == 1.0
     answer = ask(client)
     assert answer.status_code == 200, answer.text
-    [relation] = answer.json()["relations"]
-    assert (relation["head"], relation["tail"], relation["label"]) == (1, 2, "dislikes")
-    assert 0.5 <= relation["score"] <= 1
+    found = answer.json()["relations"]
+    labels = {(one["head"], one["tail"]): one["label"] for one in found}
+    assert labels == {(1, 0): "lives in", (1, 2): "likes"}
+    assert all(0.5 <= one["score"] <= 1 for one in found)
 
 
 def test_entities_as_extraction_gives_them_are_taken_and_others_refused(client: TestClient) -> None:

@@ -91,6 +91,7 @@ class GraftHub:
         await asyncio.to_thread(self.hub.metrics.stop)
         await asyncio.to_thread(self.hub.training.runner.stop)
         await asyncio.to_thread(runtime.close)
+        await asyncio.to_thread(runtime.registry.unload)
         if tracing := self.hub.tracing:
             with suppress(TimeoutError):  # no collector answers
                 await asyncio.wait_for(asyncio.to_thread(tracing.close), EXPORT_S)

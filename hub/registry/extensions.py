@@ -87,6 +87,11 @@ class Extensions:
             except BadPlugin:
                 continue  # kept in _failures, which `problems` reads
 
+    def built(self) -> list[tuple[str, Extension[Any]]]:
+        """Return every extension that was built, with "reader mbox" and so on."""
+        with self._lock:
+            return [(f"{kind} {name}", one) for (_, kind, name), one in self._built.items()]
+
     def labels(self) -> list[str]:
         """Return "reader mbox" and so on for every extension that is not the hub's own; `load` takes them."""
         return [claim.label for claim in self._all if claim.status.distribution != CORE]

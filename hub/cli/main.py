@@ -33,6 +33,7 @@ from hub.cli import (
     status,
     top,
     train,
+    transfer,
     tune,
 )
 from hub.cli.plugin_commands import PluginGroup, without_plugins
@@ -72,6 +73,11 @@ COMMANDS = (
     chat.chat,
     status.status,
     top.top,
+    transfer.push,
+    transfer.pull,
+    transfer.backup,
+    transfer.restore,
+    transfer.gc,
     doctor.doctor,
     quickstart.quickstart,
 )

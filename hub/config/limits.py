@@ -11,6 +11,9 @@ class LimitSettings(Model):
     """Limits of requests and connections."""
 
     body_bytes: int = Field(2_000_000, gt=0, description="Maximum size of a request body, in bytes.")
+    archive_bytes: int = Field(
+        2_000_000_000, gt=0, description="Maximum size of a version that another hub sends, in bytes."
+    )
     items: int = Field(256, gt=0, description="Maximum items in one predict call.")
     rows: int = Field(512, gt=0, description="Maximum model rows of one request.")
     queued_rows: int = Field(4096, gt=0, description="Rows waiting for the engine before 429.")

@@ -15,7 +15,17 @@ from hub.http.auth import Keys
 from hub.http.hub import Hub
 from hub.http.metrics.metrics import Metrics
 from hub.http.plugins.routes import add_families
-from hub.http.routes import admin, explain, feedback, native, pages, plugins, predict_each, rank
+from hub.http.routes import (
+    admin,
+    explain,
+    feedback,
+    native,
+    pages,
+    plugins,
+    predict_each,
+    rank,
+    versions,
+)
 from hub.http.routes.document import build_document
 from hub.jobs.service import TrainingService
 from hub.registry.active import activate
@@ -60,6 +70,7 @@ def build_app(settings: Settings, supervisor: SupervisorChannel | None = None) -
     explain.add_routes(app)
     admin.add_routes(app)
     plugins.add_routes(app)
+    versions.add_routes(app)
     pages.add_page(app)
     pages.add_metrics(app)
     pages.add_document(app, partial(build_document, app, keys_needed=bool(settings.serve.api_keys)))

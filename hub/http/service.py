@@ -93,6 +93,7 @@ class GraftHub:
         await asyncio.to_thread(self.hub.metrics.stop)
         await asyncio.to_thread(self.hub.training.runner.stop)
         await asyncio.to_thread(runtime.close)
+        await asyncio.to_thread(runtime.registry.unload)
         remove_dead_gauges(os.getpid())
         if tracing := self.hub.tracing:
             with suppress(TimeoutError):  # no collector answers
@@ -131,6 +132,7 @@ class GraftHub:
             log.error("This process does not take over: %s", error)
             channel.report_failure(error)
             await asyncio.to_thread(runtime.close)
+            await asyncio.to_thread(runtime.registry.unload)
             logging.shutdown()
             os._exit(1)
 

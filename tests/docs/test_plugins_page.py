@@ -70,7 +70,7 @@ def _written(block: str) -> str:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1200)
 def test_every_block_of_the_page_works(tmp_path: Path, python: Path) -> None:
     home = tmp_path / "hub-home"
     give_bases(home, tmp_path)
@@ -88,7 +88,7 @@ def test_every_block_of_the_page_works(tmp_path: Path, python: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1200)
 def test_a_plugin_goes_from_new_to_an_index_and_from_there_to_another_hub(
     tmp_path: Path, python: Path
 ) -> None:

@@ -36,8 +36,8 @@ class Assumptions:
 
     `requests_s_core` is over HTTP, of rows like those measured; `load_share` of it is planned with, as the
     rest is for peaks and for replicas that are gone. `stack_mb` is one adapter in the slots of a base,
-    `file_mb` its files; a load reads them from S3 in `read_ms` and takes `load_ms` of a core. `poll_s` is between two reads
-    of the catalog by one replica.
+    `file_mb` its files; a load reads them from S3 in `read_ms` and takes `load_ms` of a core. `poll_s` is
+    between two reads of the catalog by one replica.
     """
 
     requests_s_core: float = 186.0

@@ -6,6 +6,7 @@ from functools import partial
 
 from fastapi import FastAPI
 
+from hub.client.file_modes import SESSION_KEY_FILE
 from hub.console.assets import add_assets
 from hub.console.live import LiveFigures
 from hub.console.pages import deployment, deployments, engine, plugins, sign_in, training, try_it, versions
@@ -14,8 +15,6 @@ from hub.http.auth import digest_of, local_key
 from hub.http.plugins.protocols import WireProtocol
 
 __all__ = ["Console"]
-
-SESSION_KEY_FILE = "session.key"
 
 
 class Console(WireProtocol):

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Tab", "axe", "chromium", "open_tab", "why_no_browser"]
 
+TIMEOUT_MS = 120_000  # the machine may be busy
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 AXE = "axe-core@4.14.1"  # MPL-2.0; from npm, only for the tests
 FLAGS = (
@@ -76,7 +77,7 @@ def open_tab(browser: Browser, url: str, **settings: Any) -> Iterator[Tab]:
     error, too: tests that expect one take it from `problems`.
     """
     context = browser.new_context(base_url=url, **settings)
-    context.set_default_timeout(30_000)
+    context.set_default_timeout(TIMEOUT_MS)
     tab = Tab(context.new_page())
 
     def message(message: Any) -> None:

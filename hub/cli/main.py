@@ -25,6 +25,7 @@ from hub.cli import (
     jobs,
     keys,
     plugin_install,
+    plugin_reload,
     plugins,
     predict,
     recipe,
@@ -33,6 +34,7 @@ from hub.cli import (
     status,
     top,
     train,
+    transfer,
     tune,
 )
 from hub.cli.plugin_commands import PluginGroup, without_plugins
@@ -73,6 +75,11 @@ COMMANDS = (
     console.console,
     status.status,
     top.top,
+    transfer.push,
+    transfer.pull,
+    transfer.backup,
+    transfer.restore,
+    transfer.gc,
     doctor.doctor,
     quickstart.quickstart,
 )
@@ -94,6 +101,7 @@ GROUPS = {
 }
 
 plugin_install.add_to(plugins.commands)
+plugin_reload.add_to(plugins.commands)
 for command in COMMANDS:
     app.command(cls=CLASSES.get(command))(command)
 for group, commands in GROUPS.items():

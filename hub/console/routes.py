@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote, urlencode
 
 from fastapi import FastAPI
 from starlette.datastructures import FormData
-from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 from starlette.responses import Response
 
 from hub.console.assets import ROOT
 from hub.console.render import render
 from hub.console.sessions import ConsoleSession, Sessions
-from hub.errors import BadRequest, Forbidden, HubError, NotReady, RequestTimeout, TooLarge, Unauthorized
+from hub.errors import BadRequest, Forbidden, HubError, NotReady, Unauthorized
 from hub.http.auth import ACCOUNT, CALLER, Right
+from hub.http.forms import read_form
 from hub.http.hub import hub_of
 from hub.http.origin import check_form
 from hub.http.routes.route import InferRoute
@@ -40,7 +39,6 @@ __all__ = [
 
 SIGN_IN = f"{ROOT}/sign-in"
 FORM_BYTES = 1_048_576  # of a form without a file
-MAX_FIELDS = 64
 AGAIN_S = 2  # after which a page that cannot be shown yet loads itself again
 _PHRASES = {status.value: status.phrase for status in HTTPStatus}
 _SESSION = "hub.session"  # scope key: the ConsoleSession of the request
@@ -98,7 +96,8 @@ class ActionRoute(ConsoleRoute):
         try:
             check_form(request.scope["headers"])
             await self.admit(request)
-            form = await read_form(request, self._limit(request), self._files)
+            limit, setting = self._limit(request)
+            form = await read_form(request, limit, setting, hub_of(request).limits.body_s, files=self._files)
             try:
                 session_of(request).check_form(form.get("token"))
                 request.scope[_FORM] = form
@@ -114,8 +113,9 @@ class ActionRoute(ConsoleRoute):
 
     _files = 0
 
-    def _limit(self, request: Request) -> int:
-        return FORM_BYTES
+    def _limit(self, request: Request) -> tuple[int, str]:
+        """Return the maximum size of the form, and what sets it."""
+        return FORM_BYTES, "the limit of a form"
 
 
 def add_page(
@@ -211,34 +211,6 @@ def text_of(request: Request, field: str, default: str | None = None) -> str:
     if not isinstance(value, str):
         raise BadRequest(f"The form has no {field}.")
     return value
-
-
-async def read_form(request: Request, limit: int, files: int = 0) -> FormData:
-    """Read a form of at most `limit` bytes with at most so many files.
-
-    Raises:
-        BadRequest: the body is no such form.
-        TooLarge: it has more bytes.
-        RequestTimeout: it did not arrive within `limits.body_s`.
-    """
-
-    async def bounded() -> AsyncGenerator[bytes, None]:
-        size = 0
-        async for part in request.stream():
-            size += len(part)
-            if size > limit:
-                raise TooLarge(f"The form has more than {limit:,} bytes. Send less at a time.")
-            yield part
-
-    parser = MultiPartParser(request.headers, bounded(), max_files=files, max_fields=MAX_FIELDS)
-    seconds = hub_of(request).limits.body_s
-    try:
-        async with asyncio.timeout(seconds):
-            return await parser.parse()
-    except MultiPartException as error:
-        raise BadRequest(f"The body is not a form as the console sends it: {error.message}") from None
-    except TimeoutError:
-        raise RequestTimeout(f"The form was not complete within {seconds:g} s (limits.body_s).") from None
 
 
 def _signed_out(request: Request, error: Unauthorized) -> Response:

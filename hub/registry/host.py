@@ -17,7 +17,7 @@ from hub.errors import BadPlugin, NotFound, PluginConflict
 from hub.registry.discovery import BUILT_IN, CORE, FoundPlugin, PluginStatus, find_plugins
 from hub.registry.extensions import Extensions
 from hub.registry.loaded import LoadedTask, load_task
-from hub.registry.plugin import LoadedPlugin, load_plugin, managers
+from hub.registry.plugin import LoadedPlugin, load_plugin, managers, unload
 from hub.registry.policy import refusals
 from hub.registry.screening import screen
 from hub.registry.snapshot import Snapshot, installation_key
@@ -45,6 +45,7 @@ class Registry:
         self._lock = RLock()
         self._loaded: dict[str, LoadedTask] = {}
         self._failures: dict[str, str] = {}
+        self._refs: dict[str, PluginRef] = {}
 
     @classmethod
     def load(cls, disabled: Collection[str] = (), settings: PluginSettings | None = None) -> Registry:
@@ -185,21 +186,33 @@ class Registry:
                 self._failures[name] = str(error)
                 raise
 
+    def unload(self) -> None:
+        """Release what the tasks and extensions that were built hold; waits a few seconds for each."""
+        with self._lock:
+            loaded, self._loaded = list(self._loaded.values()), {}
+        for one in loaded:
+            unload(f"task {one.spec.name}", one.task.unload)
+        for label, extension in self.extensions.built():
+            unload(label, extension.unload)
+
     def plugin_of(self, name: str) -> PluginRef:
         """Return the plugin that provides a task, with the fingerprint that manifests record.
 
         Raises:
             NotFound, PluginConflict, BadPlugin: as `task`.
         """
+        if (found := self._refs.get(name)) is not None:
+            return found
         loaded = self.task(name)
         status = self._claims[name][0][0]
-        return PluginRef(
+        found = self._refs[name] = PluginRef(
             distribution=status.distribution,
             version=status.version,
             fingerprint=contract_of(loaded.spec, loaded.task, loaded.response),
             fields=required_fields(loaded.task),
             adapter_format=loaded.task.adapter_format,
         )
+        return found
 
     def settings_of(self, plugin: PluginStatus) -> BaseModel:
         """Return the settings of a plugin; an empty model if it has none or is not loaded."""

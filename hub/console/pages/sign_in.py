@@ -17,11 +17,11 @@ from hub.console.routes import (
     add_page,
     common,
     html,
-    read_form,
     redirect,
     sessions_of,
 )
 from hub.errors import BadRequest, HubError, Unauthorized
+from hub.http.forms import read_form
 from hub.http.hub import hub_of
 from hub.http.origin import check_form
 from hub.http.telemetry.record import CODE
@@ -46,7 +46,7 @@ class _SignIn(ActionRoute):
         next_page = ""
         try:
             check_form(request.scope["headers"])
-            form = await read_form(request, FORM_BYTES)
+            form = await read_form(request, FORM_BYTES, "the limit of a key", hub_of(request).limits.body_s)
             key, asked = form.get("key"), form.get("next")
             next_page = _own(asked if isinstance(asked, str) else "")
             if not isinstance(key, str) or not key.strip():

@@ -50,8 +50,8 @@ class _UploadAction(ActionRoute):
 
     _files = 1
 
-    def _limit(self, request: Request) -> int:
-        return hub_of(request).settings.jobs.file_bytes + FORM_BYTES
+    def _limit(self, request: Request) -> tuple[int, str]:
+        return hub_of(request).settings.jobs.file_bytes + FORM_BYTES, "jobs.file_bytes"
 
 
 async def _list(request: Request) -> Response:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from threading import RLock
 from typing import Any
 
+from hub.api import Extension
 from hub.errors import BadPlugin, NotFound, PluginConflict
 from hub.registry.discovery import CORE, PluginState, PluginStatus
 from hub.registry.kinds import ExtensionT, Kind, SpecT

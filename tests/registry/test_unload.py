@@ -11,7 +11,7 @@ import pytest
 from hub.errors import BadPlugin
 from hub.registry.host import Registry
 from hub.registry.kinds import METRICS
-from hub.registry.unload import unload
+from hub.registry.plugin import unload
 from tests.support.plugins import Install
 
 

@@ -38,8 +38,10 @@ bench: install
 	@$(BIN)/python -m benchmarks.serve
 	@$(BIN)/python -m benchmarks.train --quick
 
+# The site of docs/; `make test` runs the tests of the pages, and builds it, too.
 docs: install
-	@$(BIN)/python -m pytest -q tests/docs
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
+	@echo "build/site/index.html; with search: $(BIN)/python -m http.server --directory build/site"
 
 clean:
 	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -44,7 +44,17 @@ class LoadCounts:
 def main(plan_file: str) -> None:
     """Run a plan and print its figures."""
     plan = json.loads(Path(plan_file).read_text(encoding="utf-8"))
-    print(json.dumps(asyncio.run(run(plan))))
+    print(json.dumps(_run(plan)))
+
+
+def _run(plan: dict[str, Any]) -> dict[str, float]:
+    """Run a plan on uvloop where it is installed: what the clients take counts as latency of the servers."""
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.run(run(plan))
+    found: dict[str, float] = uvloop.run(run(plan))
+    return found
 
 
 async def run(plan: dict[str, Any]) -> dict[str, float]:

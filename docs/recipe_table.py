@@ -16,7 +16,7 @@ from pydantic_core import PydanticUndefined
 from hub.recipe.errors import sections
 from hub.recipe.recipe import Recipe
 
-__all__ = ["markdown"]
+__all__ = ["markdown", "row"]
 
 _ITEMS = {
     "data.source": "Each item of `data.source` and `data.eval`",
@@ -36,12 +36,12 @@ def markdown() -> str:
 def _section(key: str, model: type[BaseModel]) -> str:
     items = _ITEMS.get(key)
     about = [f"{items}: {(model.__doc__ or '').splitlines()[0]}", ""] if items else []
-    rows = [_row(info.alias or name, info) for name, info in model.model_fields.items()]
+    rows = [row(info.alias or name, info) for name, info in model.model_fields.items()]
     header = ["| key | default | what | meaning |", "|---|---|---|---|"]
     return "\n".join([f"### {f'`{key}`' if key else 'The recipe'}", "", *about, *header, *rows, ""])
 
 
-def _row(key: str, info: FieldInfo) -> str:
+def row(key: str, info: FieldInfo) -> str:
     meaning = (info.description or "").replace("|", "\\|")
     return f"| `{key}` | {_default(info)} | {_what(info.annotation)}{_bounds(info)} | {meaning} |"
 

@@ -43,11 +43,17 @@ SpecT = TypeVar("SpecT", bound=ExtensionSpec)
 
 
 def _hook(spec: type[SpecT], module: str, *rows: tuple[Any, ...]) -> Callable[[], list[SpecT]]:
-    """Return the hook for a table: name, sentence, class in `module`, and further fields of the spec."""
+    """Return the hook for a table: name, sentence, class, and further fields of the spec.
+
+    A class is one of `module`, unless it is written with its own.
+    """
 
     @hookimpl
     def hook() -> list[SpecT]:
-        return [spec(name, text, f"{module}:{factory}", **dict(*more)) for name, text, factory, *more in rows]
+        return [
+            spec(name, text, factory if ":" in factory else f"{module}:{factory}", **dict(*more))
+            for name, text, factory, *more in rows
+        ]
 
     return hook
 
@@ -140,6 +146,7 @@ hub_routes = _hook(
     ("ollama", "What Ollama's clients ask for.", "Ollama"),
     ("tei", "What clients of Text Embeddings Inference ask for.", "TextEmbeddings"),
     ("vllm", "What operators of vLLM ask for.", "Vllm"),
+    ("console", "Pages for browsers.", "hub.console.console:Console"),
 )
 
 hub_engines = _hook(

@@ -103,7 +103,7 @@ def _restart_advice(task: str, context: Context) -> str:
         return ""
     has = f"{ours.distribution} {found[0].get('version', '')}".strip() if found else f"no task {task!r}"
     return (
-        f"The server at {url} has {has}, and this environment has {ours.name}. Restart the server to load it."
+        f"The server at {url} has {has}, and this environment has {ours.name}. To load it: hub plugins reload"
     )
 
 

@@ -24,6 +24,7 @@ from hub.cli import (
     jobs,
     keys,
     plugin_install,
+    plugin_reload,
     plugins,
     predict,
     recipe,
@@ -32,6 +33,7 @@ from hub.cli import (
     status,
     top,
     train,
+    transfer,
     tune,
 )
 from hub.cli.plugin_commands import PluginGroup, without_plugins
@@ -71,6 +73,11 @@ COMMANDS = (
     chat.chat,
     status.status,
     top.top,
+    transfer.push,
+    transfer.pull,
+    transfer.backup,
+    transfer.restore,
+    transfer.gc,
     doctor.doctor,
     quickstart.quickstart,
 )
@@ -92,6 +99,7 @@ GROUPS = {
 }
 
 plugin_install.add_to(plugins.commands)
+plugin_reload.add_to(plugins.commands)
 for command in COMMANDS:
     app.command(cls=CLASSES.get(command))(command)
 for group, commands in GROUPS.items():

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from hub.cli.context import Context
-from hub.cli.plugins import RESTART, forget_disabled, show
+from hub.cli.plugin_reload import hint_reload
+from hub.cli.plugins import forget_disabled, show
 from hub.cli.screen.output import JSON_FLAG, error_console, print_json, say, table
-from hub.errors import Conflict
+from hub.errors import Conflict, VersionsUnreadable, listed
 
 if TYPE_CHECKING:
     from hub.registry.install.locking import LockChange
     from hub.registry.install.plan import PluginPlan
+    from hub.registry.install.wheel import WheelFile
+    from hub.serving.control.upgrade import UnreadableVersion
 
 __all__ = ["add_to"]
 
@@ -33,27 +37,22 @@ def install(
         bool, typer.Option(help="Build a folder in a fresh environment, filled from the package index.")
     ] = True,
     dry_run: Annotated[bool, DRY_RUN] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Even if it cannot read stored versions that the installed one can.")
+    ] = False,
     as_json: Annotated[bool, JSON_FLAG] = False,
 ) -> None:
     """Install a plugin with uv or pip, lock its version and hash, and check what it provides.
 
-    No library that the hub runs on is changed.
+    No library that the hub runs on is changed. Stored versions that do not fit are named before.
     """
-    from dataclasses import asdict
-
     from hub.errors import HubError
     from hub.registry.install.install import install as install_plugin
     from hub.registry.state import disabled_of
 
     context = Context.load()
     settings = context.settings
-    plans: list[PluginPlan] = []
-
-    def take(plan: PluginPlan) -> None:
-        plans.append(plan)
-        if not as_json:
-            _show_plan(plan)
-
+    preview = _Preview(context, quiet=as_json, accept=yes or dry_run)
     with error_console().status(f"Installing {what}"):
         try:
             done = install_plugin(
@@ -63,18 +62,17 @@ def install(
                 build_isolation=build_isolation,
                 settings=settings.plugins,
                 dry_run=dry_run,
-                show=take,
+                show=preview.take,
+                before=preview.check,
             )
         except HubError as error:
-            if not (as_json and plans):
+            if not (as_json and preview.plan):
                 raise
-            print_json({"plan": asdict(plans[0]), "installed": False, "plugins": [], **error.to_json()})
+            print_json({**preview.to_json(), "installed": False, "plugins": [], **error.to_json()})
             raise typer.Exit(1) from None
     if as_json:
         installed = done.changed and not dry_run
-        print_json(
-            {"plan": asdict(done.plan), "installed": installed, "plugins": list(map(asdict, done.plugins))}
-        )
+        print_json({**preview.to_json(), "installed": installed, "plugins": list(map(asdict, done.plugins))})
         return
     if dry_run:
         say(
@@ -85,8 +83,7 @@ def install(
         return
     say(f"{done.distribution} {done.version} {'is installed' if done.changed else 'was installed already'}.")
     show(done.plugins)
-    _show_misfits(context, {task for plugin in done.plugins for task in plugin.tasks})
-    say(RESTART)
+    hint_reload(settings)
 
 
 def uninstall(
@@ -109,7 +106,8 @@ def uninstall(
         uninstall_distribution(distribution, context.settings.home)
     for plugin in plugins:
         forget_disabled(context.settings, plugin)
-    say(f"{distribution} is uninstalled. {RESTART}")
+    say(f"{distribution} is uninstalled.")
+    hint_reload(context.settings)
     if stored:
         needed = f"Stored versions that need it and cannot be served now: {', '.join(stored)}."
         error_console().print(needed, markup=False)
@@ -117,8 +115,6 @@ def uninstall(
 
 def lock(as_json: Annotated[bool, JSON_FLAG] = False) -> None:
     """Write plugins.lock from what is installed: versions and hashes of plugins and their own libraries."""
-    from dataclasses import asdict
-
     from hub.registry.install.locking import lock as lock_installed
     from hub.registry.lock import LOCK_FILE
 
@@ -141,8 +137,6 @@ def sync(
     as_json: Annotated[bool, JSON_FLAG] = False,
 ) -> None:
     """Restore exactly what plugins.lock has: install it, checked by hash, and uninstall other plugins."""
-    from dataclasses import asdict
-
     from hub.registry.install.locking import sync as sync_installed
 
     context = Context.load()
@@ -165,7 +159,55 @@ def sync(
     elif not changes:
         say("The installed plugins are those of plugins.lock.")
     else:
-        say("Nothing was changed." if dry_run else f"The plugins of plugins.lock are installed. {RESTART}")
+        say("Nothing was changed." if dry_run else "The plugins of plugins.lock are installed.")
+        hint_reload(context.settings)
+
+
+@dataclass(slots=True)
+class _Preview:
+    """What an installation would change, shown before anything is changed."""
+
+    context: Context
+    quiet: bool
+    accept: bool
+    plan: PluginPlan | None = None
+    misfits: list[UnreadableVersion] = field(default_factory=list)
+
+    def take(self, plan: PluginPlan) -> None:
+        self.plan = plan
+        if not self.quiet:
+            _show_plan(plan)
+
+    def check(self, plan: PluginPlan, wheels: Sequence[WheelFile]) -> None:
+        """Name the stored versions that do not fit the plugin.
+
+        Raises:
+            VersionsUnreadable: it cannot read some that the installed one can, and that is not accepted.
+        """
+        from hub.client.upgrade import unreadable_after
+        from hub.registry.state import disabled_of
+
+        settings, store = self.context.settings, self.context.existing_store
+        files = [wheel.path for wheel in wheels]
+        found, lost = unreadable_after(files, plan.distribution, settings, store, disabled_of(settings))
+        self.misfits = found
+        for one in () if self.quiet else found:
+            where = f"live as {', '.join(one.live)}" if one.live else "stored"
+            what = "cannot be read" if one.certain else "may not fit"
+            error_console().print(f"{one.version} ({where}) {what}: {one.reason}", markup=False)
+        if lost and not self.accept:
+            live = sorted({name for one in found if one.version in lost for name in one.live})
+            deployments = f" Live as: {', '.join(live)}." if live else ""
+            raise VersionsUnreadable(
+                f"{plan.distribution} {plan.version} cannot read versions that the installed one can: "
+                f"{listed(lost)}.{deployments} Nothing was changed; to go on, add --yes."
+            )
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "plan": asdict(self.plan) if self.plan else None,
+            "versions": [asdict(one) for one in self.misfits],
+        }
 
 
 def _show_plan(plan: PluginPlan) -> None:
@@ -182,18 +224,6 @@ def _show_plan(plan: PluginPlan) -> None:
         table(("package", "installed", "planned", ""), rows)
     for warning in plan.warnings:
         error_console().print(f"Broken by this: {warning}", markup=False)
-
-
-def _show_misfits(context: Context, tasks: set[str]) -> None:
-    """Print the stored versions of these tasks that do not fit the installed plugin."""
-    from hub.serving.control.fitness import misfit
-
-    store = context.existing_store
-    live = {str(version.ref) for found in store.deployments() for version in found.versions}
-    for version in store.versions():
-        if version.manifest.serving.task in tasks and (reason := misfit(version, context.registry)):
-            where = "live" if str(version.ref) in live else "stored"
-            error_console().print(f"{version.ref} ({where}) may not fit: {reason}", markup=False)
 
 
 def _users(context: Context, distribution: str) -> tuple[list[str], list[str]]:

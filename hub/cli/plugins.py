@@ -13,12 +13,11 @@ from hub.cli.screen.output import JSON_FLAG, error_console, escape, print_json, 
 from hub.errors import Conflict
 
 if TYPE_CHECKING:
+    from hub.client.running_plugins import ComparedPlugin, RunningPlugin
     from hub.config import Settings
     from hub.registry.discovery import FoundPlugin, PluginStatus
 
-__all__ = ["RESTART", "commands", "forget_disabled", "show"]
-
-RESTART = "Restart a running server: it keeps the plugins that it started with."
+__all__ = ["commands", "forget_disabled", "show"]
 
 commands = typer.Typer(help="List, install and write plugins.", no_args_is_help=True)
 
@@ -27,23 +26,22 @@ commands = typer.Typer(help="List, install and write plugins.", no_args_is_help=
 def list_plugins(
     as_json: Annotated[bool, JSON_FLAG] = False,
 ) -> None:
-    """List installed plugins as they were when last loaded; imports no third-party code."""
-    from dataclasses import asdict
+    """List installed plugins as they were when last loaded, and what a running server has of them.
 
+    Imports no third-party code.
+    """
+    from hub.cli.plugin_reload import compare
     from hub.registry.host import Registry
 
     settings = Context.load().settings
     found = Registry.listed(settings)
-    running = _running(settings)
+    compared = compare(settings, found)
     if as_json:
-        of_server = running or {}
-        print_json([{**asdict(one), "running": of_server.get(one.id, "")} for one in found])
-    elif not found:
+        print_json([one.to_json() for one in compared])
+    elif not compared:
         say("No plugin is installed. Write one with: hub plugins new NAME")
     else:
-        show(found)
-        if running is not None:
-            _show_differences(found, running)
+        show(found, compared)
 
 
 @commands.command()
@@ -105,18 +103,21 @@ def info(
 @commands.command()
 def disable(name: Annotated[str, typer.Argument(help="Name of a plugin or of its distribution.")]) -> None:
     """Keep a plugin from being imported."""
+    from hub.cli.plugin_reload import hint_reload
     from hub.registry.discovery import pick_plugins
     from hub.registry.state import disable as disable_plugin
 
     settings = Context.load().settings
     for plugin in pick_plugins(name):
         disable_plugin(settings.home, plugin.id)
-        say(f"Plugin {plugin.name} ({plugin.distribution}) is disabled. {RESTART}")
+        say(f"Plugin {plugin.name} ({plugin.distribution}) is disabled.")
+    hint_reload(settings)
 
 
 @commands.command()
 def enable(name: Annotated[str, typer.Argument(help="Name of a plugin or of its distribution.")]) -> None:
     """Undo `hub plugins disable`."""
+    from hub.cli.plugin_reload import hint_reload
     from hub.registry.discovery import pick_plugins
     from hub.registry.screening import forget
 
@@ -129,7 +130,8 @@ def enable(name: Annotated[str, typer.Argument(help="Name of a plugin or of its 
                 f"Plugin {plugin.name!r} is disabled in hub.toml, under [plugins], or by the variable "
                 "HUB_PLUGINS__DISABLED. Remove it there."
             )
-        say(f"Plugin {plugin.name} ({plugin.distribution}) is enabled. {RESTART}")
+        say(f"Plugin {plugin.name} ({plugin.distribution}) is enabled.")
+    hint_reload(settings)
 
 
 @commands.command()
@@ -170,61 +172,47 @@ def new(
         say(f"  {escape(step)}")
 
 
-def _running(settings: Settings) -> dict[str, str] | None:
-    """Return the versions of the plugins that this home's server has loaded, by id; None without a server."""
-    from hub.client.http import ServerClient, admin_key, find_server, verify_server
-    from hub.errors import HubError
+def show(plugins: Sequence[PluginStatus], compared: Sequence[ComparedPlugin] = ()) -> None:
+    """Print a table of plugins, and the reasons for their states below it.
 
-    if (url := find_server(settings)) is None:
-        return None
-    try:
-        with ServerClient(url, key=admin_key(settings, local=True), verify=verify_server(settings)) as server:
-            loaded = server.status()["plugins"]
-    except HubError as error:
-        error_console().print(f"The plugins of the running server are not known: {error}", markup=False)
-        return None
-    return {f"{one['distribution']}:{one['name']}": one["version"] for one in loaded if one["state"] == "ok"}
-
-
-def _show_differences(installed: Sequence[PluginStatus], running: dict[str, str]) -> None:
-    """Print in what the running server differs from what is installed."""
-    by_id = {plugin.id: plugin for plugin in installed}
-    for plugin in installed:
-        version = running.get(plugin.id)
-        if version and plugin.state in ("disabled", "refused"):
-            what = f"runs {version}, and is {plugin.state} now"
-        elif version and version != plugin.version:
-            what = f"runs {version}, and {plugin.version} is installed"
-        elif not version and plugin.state in ("ok", "unchecked"):
-            what = f"{plugin.version} is installed and does not run"
-        else:
-            continue
-        error_console().print(f"{plugin.name}: {what}. Restart the server.", markup=False)
-    for id in sorted(running.keys() - by_id.keys()):
-        what = f"{id} runs {running[id]}, and is not installed any more. Restart the server."
-        error_console().print(what, markup=False)
-
-
-def show(plugins: Sequence[PluginStatus]) -> None:
-    """Print a table of plugins, and the reasons for their states below it."""
+    With `compared`, also what serving processes run of them, and what a reload would change.
+    """
     from hub.registry.snapshot import UNCHECKED
 
+    running = {one.id: _versions(one.running) for one in compared}
+    extra = ("running",) if any(running.values()) else ()
+    columns = ("plugin", "distribution", "state", *extra, "provides")
     rows = [
         (
             plugin.name,
             f"{plugin.distribution} {plugin.version}",
             plugin.state,
+            *((running[plugin.id],) if extra else ()),
             ", ".join(_labels(plugin.tasks, plugin.provides)),
         )
         for plugin in plugins
     ]
-    table(("plugin", "distribution", "state", "provides"), rows)
+    table(columns, rows)
+    for one in compared:
+        if one.change:
+            what = f"{one.installed['name']}: {one.change}: hub plugins reload"
+            error_console().print(what, markup=False)
     if unchecked := [plugin.name for plugin in plugins if plugin.state == "unchecked"]:
         names = ", ".join(unchecked)
         error_console().print(f"{names}: {UNCHECKED}", markup=False)
     for plugin in plugins:
         if plugin.reason and plugin.state != "unchecked":
             error_console().print(f"{plugin.name}: {plugin.reason}", markup=False)
+
+
+def _versions(running: Sequence[RunningPlugin]) -> str:
+    """Return what serving processes run, such as "0.1.0 (2), 0.2.0 broken (1)"; one alone is not counted."""
+    total = sum(one.replicas for one in running)
+    shown: dict[str, int] = {}
+    for one in running:
+        text = one.version if one.state == "ok" else f"{one.version} {one.state}"
+        shown[text] = shown.get(text, 0) + one.replicas
+    return ", ".join(text if total == 1 else f"{text} ({count})" for text, count in shown.items())
 
 
 def _labels(tasks: Iterable[str], provides: Iterable[str]) -> list[str]:

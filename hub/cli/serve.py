@@ -15,7 +15,7 @@ __all__ = ["serve"]
 def serve(
     host: Annotated[str | None, typer.Option(help="Address to bind; beyond loopback, set keys.")] = None,
     port: Annotated[int | None, typer.Option(help="Port; 0 takes a free one.", min=0, max=65535)] = None,
-    engine: Annotated[str | None, typer.Option(help="auto, onnx, torch or fake.")] = None,
+    engine: Annotated[str | None, typer.Option(help="auto, onnx, openvino, torch or another.")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = None,
     slots: Annotated[int | None, typer.Option(help="Adapters resident at once on each base.", min=1)] = None,
     threads: Annotated[int | None, typer.Option(help="Threads of one forward; 0: all cores.", min=0)] = None,
@@ -38,4 +38,4 @@ def _log_address(url: str) -> None:
 
 
 def _announce(url: str) -> None:
-    say(f"[bold green]Serving[/] at [bold]{url}[/]   API page: {url}/docs   stop: Ctrl-C")
+    say(f"[bold green]Serving[/] at [bold]{url}[/]   console: {url}/console   API: {url}/docs   stop: Ctrl-C")

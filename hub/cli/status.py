@@ -71,7 +71,7 @@ def _show_hanging(found: dict[str, Any]) -> None:
             say(f"[bold yellow]hangs[/] {escape(what)}")
             continue
         again = "" if one["retry_in_s"] is None else f" The next attempt is in {one['retry_in_s']:.0f} s."
-        fix = f"Update it and restart the server, or run: hub plugins disable {one['plugin']}"
+        fix = f"Update it or run hub plugins disable {one['plugin']}, then: hub plugins reload"
         say(f"[bold red]suspended[/] {escape(what)}, and new calls are refused.{again} {escape(fix)}")
 
 

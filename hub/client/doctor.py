@@ -167,7 +167,7 @@ def _hanging(settings: Settings, url: str) -> Iterator[Finding]:
         if one["suspended"]:
             what += " The server refuses the other calls of this task."
         severity = Severity.ERROR if one["suspended"] else Severity.WARNING
-        fix = f"Update the plugin and restart the server, or run: hub plugins disable {one['plugin']}"
+        fix = f"Update the plugin or run hub plugins disable {one['plugin']}, then: hub plugins reload"
         yield Finding("plugin_hangs", f"task {one['task']}", what, severity, fix)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import ssl
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import IO, Any
 from urllib.parse import quote
 
 import httpx
@@ -21,8 +21,10 @@ __all__ = ["KEY_FILE", "ServerClient", "admin_key", "error_of", "find_server", "
 
 _JOBS = "/v1/fine_tuning/jobs"
 KEY_FILE = "admin.key"
+RELOAD = "/admin/plugins/reload"
 PROBE_S = 2.0
 TIMEOUT_S = 600.0  # a first deploy may load a base
+ARCHIVE_S = 600.0  # without progress
 
 
 def find_server(settings: Settings) -> str | None:
@@ -129,6 +131,22 @@ class ServerClient:
     def status(self) -> Json:
         return {"server": self.url, **self._ask("GET", "/admin/status")}
 
+    def plugins(self) -> Json:
+        """Return what is installed where the server runs, what it runs, and the latest reload."""
+        return self._ask("GET", "/admin/plugins")
+
+    def reload_plugins(self, *, yes: bool, force: bool) -> Json:
+        """Begin to replace the serving processes; return the state of the reload.
+
+        Raises:
+            ReloadRunning: one is going on.
+        """
+        return self._ask("POST", RELOAD, {"yes": yes, "force": force})
+
+    def plugin_reload(self) -> Json:
+        """Return the state of the latest reload of plugins."""
+        return self._ask("GET", RELOAD)
+
     def metrics(self) -> str:
         """Return the text of /metrics.
 
@@ -155,6 +173,29 @@ class ServerClient:
     def cancel_job(self, id: str) -> Json:
         return self._ask("POST", f"{_JOBS}/{_part(id)}/cancel")
 
+    def send_version(self, archive: IO[bytes], name: str | None = None) -> Json:
+        """Send the archive of a version, to be stored as the next version of `name` there."""
+        files = {"archive": ("version.tar", archive, "application/x-tar")}
+        data = {"name": name} if name else {}
+        reply = self._sent("POST", "/admin/versions", files=files, data=data, timeout=ARCHIVE_S)
+        answer = _json_of(reply)
+        if reply.is_success and isinstance(answer, dict):
+            return answer
+        raise error_of(answer)
+
+    def fetch_version(self, ref: str, target: IO[bytes]) -> None:
+        """Write the archive of a version to `target`."""
+        path = f"/admin/versions/{_part(ref)}/archive"
+        try:
+            with self._http.stream("GET", path, timeout=ARCHIVE_S) as reply:
+                if not reply.is_success:
+                    reply.read()
+                    raise error_of(_json_of(reply))
+                for block in reply.iter_bytes():
+                    target.write(block)
+        except httpx.HTTPError as error:
+            raise NotReady(f"The archive from {self.url} did not arrive: {type(error).__name__}.") from None
+
     def _change(self, method: str, deployment: str, change: DeploymentChange, step: str = "") -> Json:
         body = change.model_dump(mode="json", exclude_unset=True)
         return self._ask(method, f"/admin/deployments/{_part(deployment)}{step}", body)
@@ -167,8 +208,11 @@ class ServerClient:
         raise error_of(answer)
 
     def _reply(self, method: str, path: str, body: Json | None = None) -> httpx.Response:
+        return self._sent(method, path, json=body)
+
+    def _sent(self, method: str, path: str, **content: Any) -> httpx.Response:
         try:
-            return self._http.request(method, path, json=body)
+            return self._http.request(method, path, **content)
         except httpx.TimeoutException:
             raise NotReady(f"The server at {self.url} did not answer in time.") from None
         except httpx.HTTPError as error:

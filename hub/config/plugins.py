@@ -67,7 +67,7 @@ class PluginSettings(Model):
     allow: tuple[str, ...] = Field(
         (),
         description="Distributions of plugins that the policy allowlist permits: NAME, NAME==VERSION, or "
-        "NAME==VERSION --hash=sha256:<hex> with the hash of the wheel, as in plugins.lock.",
+        "`NAME==VERSION --hash=sha256:<hex>` with the hash of the wheel, as in plugins.lock.",
     )
     required: tuple[str, ...] = Field(
         (), description="Plugins or distributions without which the server is not ready."

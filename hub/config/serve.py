@@ -19,8 +19,10 @@ _HOST = re.compile(r"[A-Za-z0-9._-]{1,253}|[0-9A-Fa-f:.]{2,45}")
 class ServeSettings(Model):
     """Settings of the server."""
 
-    host: str = Field("127.0.0.1", description="Address to bind; beyond loopback, keys are required.")
-    port: int = Field(3000, ge=0, le=65535)
+    host: str = Field(
+        "127.0.0.1", description="Address to bind; beyond loopback, the server refuses to start without keys."
+    )
+    port: int = Field(3000, ge=0, le=65535, description="Port; 0: a free one.")
     engine: str = Field(
         "auto",
         pattern="^[a-z0-9][a-z0-9._-]{0,62}$",
@@ -28,9 +30,18 @@ class ServeSettings(Model):
         "a plugin's engine; bases for which a plugin has an engine run on that.",
     )
     device: str = Field("auto", description="auto, cpu, cuda, cuda:N or mps.")
-    slots: int = Field(32, ge=1, le=100_000, description="Adapters resident at once on each base.")
+    slots: int = Field(
+        32,
+        ge=1,
+        le=100_000,
+        description="Adapters resident at once on each base; with more deployments, adapters are loaded on "
+        "demand.",
+    )
     max_rank: int = Field(
-        256, ge=1, description="Maximum LoRA rank of an adapter that is imported or deployed."
+        256,
+        ge=1,
+        description="Maximum LoRA rank of an adapter that is imported or deployed; one with a higher rank "
+        "can be imported with `--merged`.",
     )
     threads: int = Field(
         0, ge=0, description="Threads of one forward pass; 0: all cores, divided among the replicas."
@@ -38,54 +49,79 @@ class ServeSettings(Model):
     adapter_cache_mb: int = Field(
         256,
         ge=0,
-        description="Memory for the cache of loaded adapters.",
+        description="Memory for the cache of loaded adapters, which need no disk access; in MB.",
     )
     batch_rows: int = Field(64, gt=0, description="Maximum rows in one forward pass.")
     generate_rows: int = Field(
-        32, ge=1, le=1024, description="Texts or beams generated at once on each base."
+        32, ge=1, le=1024, description="Texts generated at once on each base, each beam counted; more wait."
     )
     generate_mb: int = Field(
-        2000, ge=1, description="Memory for the keys and values of generated texts on each base."
+        2000,
+        ge=1,
+        description="Memory for the keys and values of generated texts on each base, in MB; a text that can "
+        "never fit is refused (429).",
     )
     generate_prefix_mb: int = Field(
         256,
         ge=0,
-        description="Memory on each base for the beginnings of texts, which are not computed again.",
+        description="Memory on each base for keys and values of the beginnings of texts, in MB, reused by "
+        "texts that begin alike; 0: none.",
     )
     poll_ms: int = Field(
         250, gt=0, description="Interval at which the catalog is polled for changes, in milliseconds."
     )
     load_timeout_s: float = Field(
-        30.0, gt=0, description="Maximum time to wait for an adapter to load, in seconds."
+        30.0, gt=0, description="How long a request or a deploy waits for an adapter to load, in seconds."
+    )
+    reload_timeout_s: float = Field(
+        600.0,
+        gt=0,
+        description="Time in which a new worker of `hub plugins reload` has to be ready, and then the one "
+        "before to end its requests, in seconds.",
     )
     explain: bool = Field(
         False,
-        description="Enable /v1/deployments/NAME/explain, which takes seconds of all cores for each call.",
+        description="Enable /v1/deployments/NAME/explain; each call takes seconds of all cores, and only one "
+        "runs at a time.",
     )
-    replicas: int = Field(1, ge=1, le=64, description="Serving processes; each holds a copy of the bases.")
+    replicas: int = Field(
+        1, ge=1, le=64, description="Serving processes on one port; each holds a copy of the bases."
+    )
     admin_key: str = Field(
         "",
         repr=False,
-        description="Key for /admin, at least 16 characters, or its hash; empty: a local key is created.",
+        description="Key for /admin, at least 16 characters, or its hash; empty: a key is created in "
+        "`<home>/admin.key`, readable only by its owner.",
     )
     api_keys: tuple[str, ...] = Field(
         (),
         repr=False,
-        description="Keys for inference, or their hashes (`hub keys hash`); empty: no key is needed.",
+        description="Keys for inference, or their hashes (`hub keys hash`); empty: no key is needed on "
+        "loopback.",
     )
     adapter_roots: tuple[Path, ...] = Field(
         (),
         description="Folders whose adapters /v1/load_lora_adapter may load; empty: none.",
     )
+    console: bool = Field(True, description="Serve the pages below /console, which need a key.")
+    session_minutes: int = Field(
+        480, ge=1, le=43_200, description="Time after which a browser signs in to the console again."
+    )
+    session_key: str = Field(
+        "",
+        repr=False,
+        description="Key that signs the console's sessions, the same on all machines that serve it under one "
+        "address; empty: a local key is created.",
+    )
     allowed_hosts: tuple[str, ...] = Field(
         (),
         description="Host names under which clients may reach the server; empty: loopback names if bound to "
-        "loopback, else any name.",
+        "loopback, else any name; `*`: any.",
     )
     cors_origins: tuple[str, ...] = Field(
         (),
         description="Origins whose web pages may use the server, except what needs the admin key, such as "
-        '"https://app.example"; "*": any.',
+        '"https://app.example"; `*`: any.',
     )
     tls_cert: str = Field(
         "",
@@ -93,9 +129,9 @@ class ServeSettings(Model):
     )
     tls_key: str = Field("", description="PEM file of the certificate's unencrypted key.")
 
-    @field_validator("admin_key")
+    @field_validator("admin_key", "session_key")
     @classmethod
-    def _check_admin_key(cls, key: str) -> str:
+    def _check_key(cls, key: str) -> str:
         if key:
             hash_key(key)
         return key

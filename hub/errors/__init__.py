@@ -23,7 +23,10 @@
     ├── Conflict              409
     │   ├── AmbiguousDeployment
     │   ├── LibraryPinned          a plugin needs another version of a library that the hub runs on
-    │   └── PluginConflict
+    │   ├── PluginConflict
+    │   ├── ReloadRunning          a server reloads its plugins already
+    │   ├── VersionsUnreadable     the new version of a plugin cannot read versions that the present one can
+    │   └── DeploymentsLost        live deployments would not be served after a reload of plugins
     ├── BadRecipe             422  a recipe or data file is invalid
     │   └── BadData
     ├── BadAdapter            422  weights are malformed or unsafe
@@ -38,13 +41,17 @@
     ├── Overloaded            429
     │   └── RateLimited       429  a limit of the caller's key is reached
     ├── NotReady              503
-    │   └── PluginSuspended   503  too many calls hang in the plugin's code
+    │   ├── PluginSuspended   503  too many calls hang in the plugin's code
+    │   └── RequiredPluginFailed 503 a plugin of plugins.required cannot be used
     ├── DeadlineExceeded      504  a request took longer than limits.timeout_s, or than its client waits
     ├── NotServed             504  too few replicas serve a change in time
     ├── SourceUnavailable     502  a download failed
     ├── EngineFailed          500
     ├── PluginFailed          500  a plugin's code raised an exception or returned a wrong value
-    │   └── PluginTimeout     504  a plugin's code ran longer than limits.plugin_timeout_s
+    │   ├── PluginTimeout     504  a plugin's code ran longer than limits.plugin_timeout_s
+    │   └── PluginMemory      500  a plugin's code took more memory than it may, or returned too much
+    ├── ReloadFailed          500  a new worker did not become ready; the previous one goes on
+    │   └── ReloadTimeout     504  not within serve.reload_timeout_s
     ├── ExportFailed          500  an exported model does not reproduce the adapter
     └── HostFault             507  the disk or the operating system failed
 
@@ -75,6 +82,7 @@ from hub.errors.request import (
     BadSampling,
     Conflict,
     CrossOrigin,
+    DeploymentsLost,
     Forbidden,
     HeadersTooLarge,
     InvalidName,
@@ -85,10 +93,12 @@ from hub.errors.request import (
     NotFound,
     PluginConflict,
     PluginNotAllowed,
+    ReloadRunning,
     RequestTimeout,
     TooLarge,
     Unauthorized,
     UnsupportedFormat,
+    VersionsUnreadable,
     VersionUnavailable,
     listed,
 )
@@ -101,9 +111,13 @@ from hub.errors.server import (
     NotServed,
     Overloaded,
     PluginFailed,
+    PluginMemory,
     PluginSuspended,
     PluginTimeout,
     RateLimited,
+    ReloadFailed,
+    ReloadTimeout,
+    RequiredPluginFailed,
     SourceUnavailable,
 )
 
@@ -125,6 +139,7 @@ __all__ = [
     "Conflict",
     "CrossOrigin",
     "DeadlineExceeded",
+    "DeploymentsLost",
     "EngineFailed",
     "ExportFailed",
     "Forbidden",
@@ -144,11 +159,16 @@ __all__ = [
     "Overloaded",
     "PluginConflict",
     "PluginFailed",
+    "PluginMemory",
     "PluginNotAllowed",
     "PluginSuspended",
     "PluginTimeout",
     "RateLimited",
+    "ReloadFailed",
+    "ReloadRunning",
+    "ReloadTimeout",
     "RequestTimeout",
+    "RequiredPluginFailed",
     "SourceUnavailable",
     "TooLarge",
     "Unauthorized",
@@ -156,6 +176,7 @@ __all__ = [
     "UnsupportedAdapter",
     "UnsupportedFormat",
     "VersionUnavailable",
+    "VersionsUnreadable",
     "first_problem",
     "listed",
     "log_fault",

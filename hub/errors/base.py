@@ -6,7 +6,7 @@ from typing import ClassVar
 
 
 class HubError(Exception):
-    """Base class, with a stable code and the HTTP status.
+    """A fault of the hub itself; the log says where. It is also the base class of all errors.
 
     `field`: the path of the wrong value in a body, "items.0.text", if it is one value.
     """

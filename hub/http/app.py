@@ -15,7 +15,17 @@ from hub.http.auth import Keys
 from hub.http.hub import Hub
 from hub.http.metrics.metrics import Metrics
 from hub.http.plugins.routes import add_families
-from hub.http.routes import admin, explain, feedback, native, pages, predict_each, rank
+from hub.http.routes import (
+    admin,
+    explain,
+    feedback,
+    native,
+    pages,
+    plugins,
+    predict_each,
+    rank,
+    versions,
+)
 from hub.http.routes.document import build_document
 from hub.jobs.service import TrainingService
 from hub.registry.active import activate
@@ -23,6 +33,7 @@ from hub.registry.host import LoadedTask, Registry
 from hub.serving.runtime import Runtime
 
 if TYPE_CHECKING:
+    from hub.http.process.channel import SupervisorChannel
     from hub.http.telemetry.tracing import Tracing
 
 __all__ = ["build_app"]
@@ -30,8 +41,11 @@ __all__ = ["build_app"]
 log = logging.getLogger(__name__)
 
 
-def build_app(settings: Settings) -> FastAPI:
-    """Build the application; its runtime, `app.state.hub.runtime`, is not started."""
+def build_app(settings: Settings, supervisor: SupervisorChannel | None = None) -> FastAPI:
+    """Build the application; its runtime, `app.state.hub.runtime`, is not started.
+
+    `supervisor` is the one of `hub serve`, if that runs this process.
+    """
     registry = activate(Registry.of(settings))
     tasks = tuple(_load_tasks(registry))
     for fault in registry.required_faults(settings.plugins.required):
@@ -47,7 +61,7 @@ def build_app(settings: Settings) -> FastAPI:
         openapi_url=None,  # FastAPI's document needs no key
     )
     training = TrainingService(runtime, settings)
-    app.state.hub = Hub(runtime, tasks, keys, settings, metrics, training, _open_tracing())
+    app.state.hub = Hub(runtime, tasks, keys, settings, metrics, training, supervisor, _open_tracing())
     native.add_routes(app, tasks)
     predict_each.add_routes(app)
     rank.add_routes(app)
@@ -55,6 +69,8 @@ def build_app(settings: Settings) -> FastAPI:
     feedback.add_routes(app)
     explain.add_routes(app)
     admin.add_routes(app)
+    plugins.add_routes(app)
+    versions.add_routes(app)
     pages.add_page(app)
     pages.add_metrics(app)
     pages.add_document(app, partial(build_document, app, keys_needed=bool(settings.serve.api_keys)))

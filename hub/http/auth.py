@@ -34,8 +34,10 @@ __all__ = [
     "Right",
     "caller_of",
     "check_exposure",
+    "digest_of",
     "is_loopback",
     "local_admin_key",
+    "local_key",
 ]
 
 ADMIN_KEY_FILE = "admin.key"
@@ -153,13 +155,51 @@ class Keys:
         caller.require(right)
         return caller
 
+    async def owner(self, text: str) -> Caller:
+        """Return whose key a text is, after a look at the catalog if it may be a new one.
+
+        Raises:
+            Unauthorized: it is no key, or one that has expired or was revoked.
+            NotReady: the keys of the catalog are not known yet.
+        """
+        caller = self._find(text, self._table())
+        if caller is None and self._callers and id_of_key(text):
+            await self._callers.refresh()
+            caller = self._find(text, self._table())
+        if caller is None:
+            raise Unauthorized("The key is unknown. Check it, or make one with `hub keys create`.")
+        return caller
+
+    def by_id(self, id: str) -> tuple[Caller, tuple[bytes, ...]]:
+        """Return the caller that the key with an id belongs to, and the digests of that key's valid texts.
+
+        Raises:
+            Unauthorized: there is no such key, or it has expired or was revoked.
+            NotReady: the keys of the catalog are not known yet.
+        """
+        if id == _ADMIN.id:
+            return _ADMIN, (self._admin,)
+        for digest, owner in self._api:
+            if owner.id == id:
+                return owner, (digest,)
+        now, key = datetime.now(UTC), self._table().by_id.get(id)
+        if key is None or key.state(now) != "valid":
+            raise Unauthorized("Your key is no longer valid. Sign in with another.")
+        return Caller(key.id, key.scopes, key.limits), tuple(bytes.fromhex(one) for one in key.hashes(now))
+
+    def _table(self) -> KeyTable:
+        table = self._callers.table if self._callers else KeyTable()
+        if table is None:
+            raise NotReady("The keys of this server are not loaded yet. Try again in a few seconds.")
+        return table
+
     def _find(self, text: str, table: KeyTable) -> Caller | None:
         """Return whose key this is; the text is compared with every key of the settings and two others.
 
         Raises:
             Unauthorized: it is a key that has expired or was revoked.
         """
-        digest = hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()
+        digest = digest_of(text)
         caller = _ADMIN if hmac.compare_digest(digest, self._admin) else None
         for other, owner in self._api:  # every key, for constant time
             if hmac.compare_digest(digest, other):
@@ -177,7 +217,16 @@ class Keys:
 
 def local_admin_key(home: Path) -> str:
     """Return the key in `<home>/admin.key`, created on first use and readable by its owner alone."""
-    path = home / ADMIN_KEY_FILE
+    return local_key(home, ADMIN_KEY_FILE)
+
+
+def local_key(home: Path, name: str) -> str:
+    """Return the key in a file of the home, created on first use and readable by its owner alone.
+
+    Raises:
+        BadConfig: the file does not hold a key.
+    """
+    path = home / name
     if not path.exists():
         home.mkdir(parents=True, exist_ok=True)
         descriptor, aside = tempfile.mkstemp(dir=home)  # mode 0600
@@ -244,6 +293,11 @@ def _bearer(authorization: str | None) -> str:
     """Return the key in the value of an Authorization header, or ""."""
     scheme, _, key = (authorization or "").partition(" ")
     return key.strip() if scheme.lower() == "bearer" else ""
+
+
+def digest_of(text: str) -> bytes:
+    """Return the digest by which a key is known."""
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()
 
 
 def _digest(key: str) -> bytes:

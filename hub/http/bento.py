@@ -39,7 +39,8 @@ if TYPE_CHECKING:
     from starlette.applications import Starlette
 
     from hub.http.hub import Hub
-    from hub.http.process.worker_config import WorkerConfig
+    from hub.http.process.channel import SupervisorChannel
+    from hub.http.process.worker_config import Handover, WorkerConfig
 
 __all__ = ["HubService"]
 
@@ -145,10 +146,12 @@ class HubService(Service[Any]):  # type: ignore[misc]
     """A BentoML service whose routes are built from the installed plugins by each worker."""
 
     _worker: WorkerConfig | None = None
+    channel: SupervisorChannel | None = None
 
-    def start_in(self, worker: WorkerConfig) -> None:
+    def start_in(self, worker: WorkerConfig, channel: SupervisorChannel) -> None:
         """Take settings and address from our supervisor; `bentoml serve` has none, so they are looked up."""
         self._worker = worker
+        self.channel = channel
         server_context.service_type = "entry_service"
         server_context.service_name = server_context.bento_name = self.name
         server_context.service_routes = []
@@ -159,6 +162,11 @@ class HubService(Service[Any]):  # type: ignore[misc]
     def supervisor(self) -> int:
         """The id of the process that restarts this one."""
         return self._worker.supervisor if self._worker else os.getppid()
+
+    @property
+    def handover(self) -> Handover | None:
+        """What this worker has to take over from another that serves; None if it just starts."""
+        return self._worker.handover if self._worker else None
 
     @property
     def hub(self) -> Hub:
@@ -255,7 +263,7 @@ class HubService(Service[Any]):  # type: ignore[misc]
 
         settings = self._settings()
         self.mount_apps: list[tuple[ASGIApp, str, str]] = []
-        self.mount_asgi_app(build_app(settings), name="hub")
+        self.mount_asgi_app(build_app(settings, self.channel), name="hub")
         return settings
 
 

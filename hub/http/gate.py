@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Callable, Collection, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 
 from starlette.responses import Response
@@ -56,7 +56,7 @@ class Paths:
         self._open: dict[str, _Endpoint] = {}
         for found in _endpoints(routes):
             table = self._open if "{" in found.template else self._fixed
-            table.setdefault(found.template, found).methods.update(found.methods)
+            table[found.template] = _joined(table.get(found.template), found)
         self._families = _families((*self._fixed.values(), *self._open.values()))
 
     def match(self, path: str, method: str) -> tuple[_Endpoint, dict[str, str]]:
@@ -198,6 +198,18 @@ def _endpoints(routes: Iterable[BaseRoute]) -> Iterator[_Endpoint]:
             methods = dict.fromkeys(route.methods or (), getattr(route, "failed", error_response))
             root = getattr(route, "root", "")
             yield _Endpoint(route.path_format, route.path_regex, methods, binary, form, root)
+
+
+def _joined(known: _Endpoint | None, found: _Endpoint) -> _Endpoint:
+    """Return one endpoint for a path whose methods several routes have."""
+    if known is None:
+        return found
+    return replace(
+        known,
+        methods={**known.methods, **found.methods},
+        takes_binary=known.takes_binary or found.takes_binary,
+        takes_form=known.takes_form or found.takes_form,
+    )
 
 
 def _is_below(path: str, above: str) -> bool:

@@ -16,6 +16,7 @@ from hub.registry.host import LoadedTask
 from hub.serving.runtime import Runtime
 
 if TYPE_CHECKING:
+    from hub.http.process.channel import SupervisorChannel
     from hub.http.telemetry.tracing import Tracing
 
 __all__ = ["Hub", "hub_of"]
@@ -31,6 +32,7 @@ class Hub:
     settings: Settings
     metrics: Metrics
     training: TrainingService
+    supervisor: SupervisorChannel | None = None  # None: not started by `hub serve`
     tracing: Tracing | None = None  # None: no exporter is set
 
     def ended(self, call: CallRecord) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import ssl
 from contextlib import suppress
 from pathlib import Path
@@ -14,14 +15,18 @@ import bentoml
 import httpx
 
 from hub.client import server_file
+from hub.errors import HubError
 from hub.http.bento import HubService
 from hub.http.process.shutdown import drain_on_signal, end_with
 
 if TYPE_CHECKING:
     from hub.http.hub import Hub
+    from hub.http.process.worker_config import Handover
     from hub.serving.runtime import Runtime
 
 __all__ = ["svc"]
+
+log = logging.getLogger(__name__)
 
 EXPORT_S = 5.0  # for the last traces
 PROBE_S = 1.0
@@ -63,7 +68,10 @@ class GraftHub:
         self.hub = self.bento_service.hub  # kept: another app of the service may be built while this one runs
         runtime = self.hub.runtime
         address = self.bento_service.address
-        runtime.start(asyncio.get_running_loop(), address or "")
+        if handover := self.bento_service.handover:
+            await self._take_over(handover, address or "")
+        else:
+            runtime.start(asyncio.get_running_loop(), address or "")
         self.hub.metrics.start(runtime)
         self.hub.training.runner.start()
         drain_on_signal(runtime.drain)
@@ -73,7 +81,7 @@ class GraftHub:
             certificate = runtime.settings.serve.tls_cert
             tls_cert = str(Path(certificate).resolve()) if certificate else ""
             server_file.keep(runtime.settings.home, address, supervisor, tls_cert)
-            if runtime.settings.serve.replicas > 1:
+            if runtime.settings.serve.replicas > 1 and not handover:
                 verify = server_file.ServerRecord(address, supervisor, "", tls_cert).verify()
                 await _wait_beside_others(runtime, address, verify)
 
@@ -86,16 +94,42 @@ class GraftHub:
         if tracing := self.hub.tracing:
             with suppress(TimeoutError):  # no collector answers
                 await asyncio.wait_for(asyncio.to_thread(tracing.close), EXPORT_S)
-        if runtime.settings.serve.replicas == 1:  # with several, the others may go on serving
+        if os.getppid() != self.bento_service.supervisor or not self.bento_service.channel:
+            # our supervisor goes on with other workers, and erases it at the end
             server_file.erase(runtime.settings.home, self.bento_service.supervisor)
 
     async def __is_ready__(self) -> bool:
         runtime = self.hub.runtime
-        if faults := runtime.registry.required_faults(runtime.settings.plugins.required):
+        required = runtime.settings.plugins.required
+        faults = runtime.registry.required_faults(required)
+        if required and not faults and runtime.ready:
+            from hub.serving.plugins.required import suspended_faults
+
+            faults = suspended_faults(runtime.registry, required, runtime.pipeline.hanging())
+        if faults:
             from starlette.exceptions import HTTPException
 
             raise HTTPException(503, " ".join(faults))  # BentoML's own answer has no reason
         return runtime.ready
+
+    async def _take_over(self, handover: Handover, address: str) -> None:
+        """Load while another worker serves; if this one would serve less, report it and end the process."""
+        from hub.http.process.takeover import check_plugins, check_served, first_victim
+
+        runtime, channel = self.hub.runtime, self.bento_service.channel
+        assert channel, "given with the handover"
+        try:
+            with first_victim():
+                await asyncio.to_thread(check_plugins, runtime, handover)
+                starter = runtime.start(asyncio.get_running_loop(), address)
+                await asyncio.to_thread(starter.join)
+                check_served(runtime, handover)
+        except HubError as error:
+            log.error("This process does not take over: %s", error)
+            channel.report_failure(error)
+            await asyncio.to_thread(runtime.close)
+            logging.shutdown()
+            os._exit(1)
 
 
 async def _wait_beside_others(runtime: Runtime, address: str, verify: ssl.SSLContext | bool = True) -> None:

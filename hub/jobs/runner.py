@@ -136,7 +136,7 @@ class JobRunner:
 
     def _settings_of_job(self) -> Settings:
         """Return the settings without the keys of the server, which a job does not need."""
-        serve = self._settings.serve.model_copy(update={"admin_key": "", "api_keys": ()})
+        serve = self._settings.serve.model_copy(update={"admin_key": "", "api_keys": (), "session_key": ""})
         return self._settings.model_copy(update={"serve": serve})
 
     def _follow(self, run: _JobRun, jobs: Jobs) -> None:

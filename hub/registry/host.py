@@ -45,6 +45,7 @@ class Registry:
         self._lock = RLock()
         self._loaded: dict[str, LoadedTask] = {}
         self._failures: dict[str, str] = {}
+        self._refs: dict[str, PluginRef] = {}
 
     @classmethod
     def load(cls, disabled: Collection[str] = (), settings: PluginSettings | None = None) -> Registry:
@@ -191,15 +192,18 @@ class Registry:
         Raises:
             NotFound, PluginConflict, BadPlugin: as `task`.
         """
+        if (found := self._refs.get(name)) is not None:
+            return found
         loaded = self.task(name)
         status = self._claims[name][0][0]
-        return PluginRef(
+        found = self._refs[name] = PluginRef(
             distribution=status.distribution,
             version=status.version,
             fingerprint=contract_of(loaded.spec, loaded.task, loaded.response),
             fields=required_fields(loaded.task),
             adapter_format=loaded.task.adapter_format,
         )
+        return found
 
     def settings_of(self, plugin: PluginStatus) -> BaseModel:
         """Return the settings of a plugin; an empty model if it has none or is not loaded."""

@@ -126,6 +126,7 @@ def describe_replica(replica: Replica, generation: int) -> Json:
         "started": replica.started.isoformat(),
         "silent_s": round(replica.silent_s, 3),
         "failures": dict(replica.failures),
+        "plugins": {id: list(each) for id, each in replica.plugins.items()},
     }
 
 

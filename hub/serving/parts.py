@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from hub.registry.host import Registry
 from hub.serving.batching.base_workers import BaseWorkers
 from hub.serving.canary.observers import Observers
 from hub.serving.control.presence import Presence, Served
@@ -48,12 +49,16 @@ class ServingParts:
         return found + [one for one in self.router.failures() if (one.deployment, one.role) not in known]
 
 
-def served(router: Router, reconciler: Reconciler) -> Served:
-    """Return the generation that this process serves, and the reasons of what it cannot serve."""
+def served(router: Router, reconciler: Reconciler, registry: Registry) -> Served:
+    """Return the generation that this process serves, why it cannot serve the rest, and its plugins."""
     generation = router.routes.generation  # before the failures, which are known once it is published
     reasons: dict[str, list[str]] = {}
     for failure in reconciler.failures.values():
         reasons.setdefault(failure.deployment, []).append(
             f"{failure.role} {failure.wanted}: {failure.reason}"
         )
-    return Served(generation, {name: " ".join(each) for name, each in reasons.items()})
+    found = sorted(
+        registry.plugins(), key=lambda plugin: plugin.state != "ok"
+    )  # of two entry points, the worse
+    plugins = {plugin.id: (plugin.version, str(plugin.state)) for plugin in found}
+    return Served(generation, {name: " ".join(each) for name, each in reasons.items()}, plugins)

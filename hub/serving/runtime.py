@@ -91,6 +91,7 @@ class Runtime:
         self._failed: HubError | None = None
         self._starter: threading.Thread | None = None
         self._closing = threading.Event()
+        self.draining = False
         self.replica = uuid4().hex
         self.callers = Callers(self._meter)
 
@@ -111,6 +112,7 @@ class Runtime:
 
     def drain(self) -> None:
         """Give plugin code only a short time from now on, because the server shuts down."""
+        self.draining = True
         if self._parts:
             self._parts.pipeline.drain()
 
@@ -201,14 +203,13 @@ class Runtime:
         """Return the state as numbers; None while the server is not ready. Never blocks for long."""
         if not (parts := self._parts):
             return None
-        return figures_of(
-            parts.router.routes, len(parts.failures()), parts.residency, parts.base_workers.all()
-        )
+        failures, workers = len(parts.failures()), parts.base_workers.all()
+        return figures_of(parts.router.routes, failures, parts.residency, workers)
 
     def resident(self) -> frozenset[str]:
         """Return the content hashes of the versions in slots."""
-        base_workers = self._ready().base_workers.all()
-        return frozenset(view.key for base_worker in base_workers for view in base_worker.slots.view())
+        workers = self._ready().base_workers.all()
+        return frozenset(view.key for worker in workers for view in worker.slots.view())
 
     def replicas(self) -> dict[str, Any]:
         """Describe the serving processes that the catalog knows; without it, say so and go on."""
@@ -237,12 +238,11 @@ class Runtime:
         for plugin in self.registry.plugins():
             if plugin.state == "broken":
                 log.warning("Plugin %s is broken: %s", plugin.id, plugin.reason)
-        if parts.presence:
-            parts.presence.start()
-        if parts.observers:
-            parts.observers.start()
-        live = len(parts.router.routes.by_name)
-        log.info("Ready after %.1f s with %d deployments.", time.perf_counter() - began, live)
+        for watch in (parts.presence, parts.observers):
+            if watch:
+                watch.start()
+        seconds, live = time.perf_counter() - began, len(parts.router.routes.by_name)
+        log.info("Ready after %.1f s with %d deployments.", seconds, live)
 
     def _open(self, loop: asyncio.AbstractEventLoop, url: str | None) -> ServingParts:
         """Build everything and converge; a server does so again and again until the catalog answers."""
@@ -290,10 +290,10 @@ class Runtime:
             rehearse=partial(rehearse_on, registry, pipeline.pool),
         )
         residency.note = observers.events.adapter if observers else residency.note
-        router = Router(residency, bases=BareBases(base_workers, self.registry))
+        router = Router(residency, bases=BareBases(base_workers, registry))
         reconciler = Reconciler(
             store,
-            self.registry,
+            registry,
             residency,
             router,
             serve=settings.serve,
@@ -303,10 +303,10 @@ class Runtime:
         )
         router.refresh = reconciler.refresh
         replicas = Replicas(store.catalog)
-        presence = None
+        presence, every_s = None, FILE_BEAT_S if store.catalog.is_file else BEAT_S
         if url is not None:
-            every_s = FILE_BEAT_S if store.catalog.is_file else BEAT_S
-            presence = Presence(replicas, self.replica, url, partial(served, router, reconciler), every_s)
+            now = partial(served, router, reconciler, registry)
+            presence = Presence(replicas, self.replica, url, now, every_s)
         return ServingParts(
             store, base_workers, residency, router, reconciler, pipeline, replicas, presence, observers
         )

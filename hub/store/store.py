@@ -169,14 +169,6 @@ class Store(Deployments):
                     return version
         raise Conflict(f"The files of {name!r} were removed while they were stored. Try again.")
 
-    def versions(self, name: str | None = None) -> list[Version]:
-        """Return the versions of one adapter or of all, by name and number."""
-        query = select(VersionRow).order_by(VersionRow.name, VersionRow.number)
-        if name is not None:
-            query = query.where(VersionRow.name == name)
-        with self.catalog.read() as session:
-            return [self._version_of(row) for row in session.scalars(query)]
-
     def get(self, ref: VersionRef | str) -> Version:
         """Return a version; without a number, the newest.
 

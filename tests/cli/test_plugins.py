@@ -17,7 +17,7 @@ from typer.testing import CliRunner, Result
 from hub.cli.main import app
 from hub.client import server_file
 from hub.config import load_settings
-from hub.errors import BadRequest, Conflict, HubError, NotFound
+from hub.errors import BadRequest, Conflict, HubError, NotFound, NotReady
 from hub.registry.state import disable, disabled_plugins
 from tests.support.plugins import Install, install, plugin_of, write_page
 
@@ -83,7 +83,7 @@ def test_list_disable_and_no_plugins_import_no_third_party_code(
 def test_list_has_what_was_found_when_plugins_were_last_loaded(plugged: Install) -> None:
     plugged("acme-tickets", "broken-import")
     load_settings().home.mkdir()
-    assert {**listed("check")["acme-tickets"], "running": ""} == listed()["acme-tickets"]
+    assert {**listed("check")["acme-tickets"], "running": [], "change": ""} == listed()["acme-tickets"]
     assert "a_module_that_is_not_there" in str(listed()["broken-import"]["reason"])
     assert listed()["acme-tickets"]["tasks"] == ["ticket-urgency", "ticket-route"]
     plugged("rival-tickets")
@@ -155,17 +155,14 @@ def test_check_finds_what_fails_later(plugged: Install) -> None:
 
 @pytest.fixture
 def server_with(request: pytest.FixtureRequest) -> Callable[..., None]:
-    """Answer as a server of this home does that loaded these plugins, by distribution and version."""
+    """Answer as a server of this home does whose replicas run these plugins, by distribution and version."""
 
-    def serve(**versions: str) -> None:
-        loaded = [
-            {"distribution": name.replace("_", "-"), "name": "tickets", "version": version, "state": "ok"}
-            for name, version in versions.items()
-        ]
-
+    def serve(*replicas: dict[str, str]) -> None:
         class Answers(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                body = json.dumps({"plugins": loaded}).encode()
+                reported = [{f"{name}:tickets": (of[name], "ok") for name in of} for of in replicas]
+                rows = [{"url": url, "plugins": plugins} for plugins in reported]
+                body = json.dumps({"replicas": rows, "catalog_generation": 1}).encode()
                 self.send_response(200)
                 self.send_header("x-hub-request-id", "1")
                 self.send_header("content-length", str(len(body)))
@@ -176,11 +173,12 @@ def server_with(request: pytest.FixtureRequest) -> Callable[..., None]:
                 pass
 
         server = ThreadingHTTPServer(("127.0.0.1", 0), Answers)
+        url = f"http://127.0.0.1:{server.server_port}"
         Thread(target=server.serve_forever, daemon=True).start()
         request.addfinalizer(server.server_close)
         request.addfinalizer(server.shutdown)
         load_settings().home.mkdir(exist_ok=True)
-        server_file.keep(load_settings().home, f"http://127.0.0.1:{server.server_port}", os.getpid())
+        server_file.keep(load_settings().home, url, os.getpid())
 
     return serve
 
@@ -189,14 +187,38 @@ def test_list_says_what_a_running_server_has_and_what_is_only_installed(
     plugged: Install, server_with: Callable[..., None]
 ) -> None:
     plugged("acme-tickets", "rival-tickets")
-    server_with(acme_tickets="0.9", acme_gone="2.0")
+    server_with({"acme-tickets": "0.9", "acme-gone": "2.0"})
     shown = hub("list").output
-    assert "tickets: runs 0.9, and 1.0 is installed. Restart the server." in shown
-    assert "rival: 1.0 is installed and does not run. Restart the server." in shown
-    assert "acme-gone:tickets runs 2.0, and is not installed any more." in shown
-    assert (listed()["acme-tickets"]["running"], listed()["rival-tickets"]["running"]) == ("0.9", "")
-    hub("disable", "acme-tickets")
-    assert "tickets: runs 0.9, and is disabled now. Restart the server." in hub("list").output
+    assert "tickets: installed 1.0, running 0.9: hub plugins reload" in shown
+    assert "rival: installed 1.0, not running: hub plugins reload" in shown
+    assert "tickets: uninstalled, running 2.0: hub plugins reload" in shown
+    running = listed()["acme-tickets"]["running"]
+    assert [(one["version"], one["state"], one["replicas"]) for one in running] == [("0.9", "ok", 1)]
+    assert listed()["rival-tickets"]["running"] == []
+    assert listed()["acme-gone"]["state"] == "uninstalled"
+    disabled = hub("disable", "acme-tickets").output
+    assert "is disabled." in disabled and "To change that: hub plugins reload" in disabled
+    assert "tickets: disabled, running 0.9: hub plugins reload" in hub("list").output
+    assert "hub plugins reload" in hub("enable", "acme-tickets").output
+
+
+def test_list_counts_the_serving_processes_that_run_a_version(
+    plugged: Install, server_with: Callable[..., None]
+) -> None:
+    plugged("acme-tickets")
+    server_with({"acme-tickets": "0.9"}, {"acme-tickets": "1.0"}, {"acme-tickets": "1.0"})
+    shown = hub("list").output
+    assert "0.9 (1), 1.0 (2)" in shown
+    assert "tickets: installed 1.0, running 0.9, 1.0: hub plugins reload" in shown
+
+
+def test_without_a_server_nothing_is_said_of_a_reload(plugged: Install) -> None:
+    plugged("acme-tickets")
+    assert "reload" not in hub("disable", "acme-tickets").output + hub("list").output
+
+
+def test_reload_without_a_server_says_that_the_next_one_has_what_is_installed(plugged: Install) -> None:
+    assert "next `hub serve`" in refused(NotReady, "reload")
 
 
 def test_disable_and_enable_switch_a_plugin_without_importing_it(plugged: Install) -> None:

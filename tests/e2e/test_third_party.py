@@ -16,6 +16,7 @@ from email.message import EmailMessage
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from hub.registry.install.installer import find_uv
@@ -124,37 +125,78 @@ def test_each_passes_its_own_tests(shop: Shop) -> None:
         assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_they_are_trained_deployed_and_called_and_upgraded(shop: Shop) -> None:
-    trained = train(shop, "language-id", "base=ngrams:512")
-    assert trained["version"] == "language-id@1"
+BODIES = {"star-rating": REVIEW, "language-id": {"text": "Guten Abend"}, "mood": REVIEW}
+
+
+def ask(client: httpx.Client) -> dict[str, Any]:
+    """Ask each deployment; return its answer, or the code of its error."""
+    answers = {}
+    for name, body in BODIES.items():
+        reply = client.post(f"/v1/deployments/{name}/predict", json=body)
+        answers[name] = reply.json() if reply.is_success else reply.json()["error"]["code"]
+    return answers
+
+
+def test_they_are_called_upgraded_broken_disabled_and_removed_while_others_answer(shop: Shop) -> None:
+    assert train(shop, "language-id", "base=ngrams:512")["version"] == "language-id@1"
     mails = (f"data.source={shop.folder / 'mails.mbox'}", "data.columns={stars: label}", "train.epochs=2")
-    assert train(shop, "star-rating", "base=tiny", *mails)["version"] == "star-rating@1"
+    trained = train(shop, "star-rating", "base=tiny", *mails)
+    assert (trained["version"], trained["rows"]) == ("star-rating@1", 30)
+    with shop.hub.serving("--engine", "torch") as client:
+        first = called(shop, client)
+        upgraded = second(shop, client, first)
+        broken(shop, client, upgraded)
+        gone_and_back(shop, client, upgraded)
+    assert "No problems" in shop.hub.run("doctor")
 
-    def ask(client):
-        for name, body in (
-            ("star-rating", REVIEW),
-            ("language-id", {"text": "Guten Abend"}),
-            ("mood", REVIEW),
-        ):
-            answer = client.post(f"/v1/deployments/{name}/predict", json=body)
-            print(">>", name, answer.status_code, answer.text)
-        print(">> ready", client.get("/readyz").status_code, client.get("/readyz").text)
-        print(">> status", shop.hub.run("status", "--json"))
 
-    with shop.hub.serving("--engine", "torch") as client:
-        ask(client)
-        print("A1", shop.fails("plugins", "uninstall", STARS))
-        print("A2", shop.install(f"{STARS}-0.2.0"))
-        print("A4", shop.fails("plugins", "install", str(shop.wheels[f"{STARS}-0.4.0"])))
-        print("B1", shop.install(f"{STARS}-0.3.0"))
-        print("B2", shop.hub.run("plugins", "disable", LANGUAGE))
-    with shop.hub.serving("--engine", "torch") as client:
-        ask(client)
-        print("C1", shop.install(f"{STARS}-0.2.0"))
-        print("C2", shop.hub.run("plugins", "enable", LANGUAGE))
-        print("C3", shop.hub.run("plugins", "uninstall", MBOX))
-        print("C4", shop.hub.run("plugins", "uninstall", STARS, "--force"))
-    with shop.hub.serving("--engine", "torch") as client:
-        ask(client)
-    print("F", preloaded(shop.hub.python).run("hub", "doctor", env=shop.hub.env).stdout)
-    assert 0
+def called(shop: Shop, client: httpx.Client) -> dict[str, Any]:
+    """Each task answers, on the engine of its base."""
+    first = ask(client)
+    assert first["star-rating"]["stars"] in {1, 2, 3, 4, 5}
+    assert first["language-id"]["language"] in {"de", "en", "fr"}
+    engines = {base["name"]: base["engine"]["name"] for base in shop.hub.json("status")["bases"]}
+    assert (engines["ngrams-512"], engines["tiny"]) == ("ngrams", "torch")
+    return first
+
+
+def second(shop: Shop, client: httpx.Client, first: dict[str, Any]) -> dict[str, Any]:
+    """An upgrade changes the answers of its own deployment once the server takes it in."""
+    assert "Deployments need grafthub-star-rating: star-rating" in shop.fails("plugins", "uninstall", STARS)
+    shop.install(f"{STARS}-0.2.0")
+    assert ask(client) == first
+    shop.hub.run("plugins", "reload")
+    rounded = {**first["star-rating"], "mean": round(first["star-rating"]["mean"], 1)}
+    upgraded = ask(client)
+    assert upgraded == {**first, "star-rating": rounded}
+    return upgraded
+
+
+def broken(shop: Shop, client: httpx.Client, upgraded: dict[str, Any]) -> None:
+    """A version that cannot be imported is not left installed; one that cannot answer is not taken in."""
+    error = shop.fails("plugins", "install", str(shop.wheels[f"{STARS}-0.4.0"]))
+    assert "No module named 'a_module_of_nobody'" in error
+    assert "0.2.0 is installed again" in error
+    assert shop.plugins()[STARS]["change"] == "", "the server runs what is installed"
+    shop.install(f"{STARS}-0.3.0")
+    error = shop.fails("plugins", "reload")
+    assert "(deployments_lost)" in error and "star-rating" in error
+    assert ask(client) == upgraded
+    shop.install(f"{STARS}-0.2.0")
+
+
+def gone_and_back(shop: Shop, client: httpx.Client, upgraded: dict[str, Any]) -> None:
+    """Without its plugin a deployment says so, the others go on, and it answers again once that is back."""
+    shop.hub.run("plugins", "disable", LANGUAGE)
+    shop.hub.run("plugins", "uninstall", MBOX)
+    assert "mails.mbox" in shop.fails("data", "inspect", str(shop.folder / "mails.mbox"))
+    shop.hub.run("plugins", "uninstall", STARS, "--force")
+    assert "(deployments_lost)" in shop.fails("plugins", "reload")
+    assert ask(client) == upgraded
+    shop.hub.run("plugins", "reload", "--force")
+    lost = {"star-rating": "not_ready", "language-id": "not_ready"}
+    assert ask(client) == {**upgraded, **lost}
+    shop.hub.run("plugins", "enable", LANGUAGE)
+    shop.install(f"{STARS}-0.2.0")
+    shop.hub.run("plugins", "reload")
+    assert ask(client) == upgraded

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import tempfile
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +26,14 @@ ADMIN_KEY = "an-admin-key-for-tests"
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _metrics_folder(tmp_path_factory: pytest.TempPathFactory) -> None:
+def _metrics_folder() -> None:
     """Where BentoML's metrics live; `hub serve` sets it for a real server."""
-    os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", str(tmp_path_factory.mktemp("metrics")))
+    _set_metrics_folder()
+
+
+@cache  # once for all folders of tests: the first app takes the variable away
+def _set_metrics_folder() -> None:
+    os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", tempfile.mkdtemp(prefix="hub-metrics-"))
 
 
 @contextmanager

@@ -50,3 +50,30 @@ def test_without_the_plugins_that_are_not_required_a_server_is_ready(
     monkeypatch.setenv("HUB_PLUGINS__REQUIRED", '["tickets"]')
     with serving() as client:
         assert client.get("/readyz").status_code == 200
+
+
+class Suspended:
+    """The state of a task whose plugin hangs."""
+
+    task, plugin, stuck, suspended, retry_in_s = "ticket-urgency", "tickets", 8, True, 60.0
+
+
+@pytest.mark.parametrize(("required", "status"), [("tickets", 503), ("acme-tickets", 503), ("qa", 200)])
+def test_a_suspended_plugin_is_the_reason_of_readyz_only_if_it_is_required(
+    install: Install,
+    serving: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+    service: Any,
+    required: str,
+    status: int,
+) -> None:
+    install("acme-tickets")
+    monkeypatch.setenv("HUB_PLUGINS__REQUIRED", f'["{required}"]')
+    with serving() as client:
+        monkeypatch.setattr(service.hub.runtime.pipeline, "hanging", lambda: [Suspended()])
+        answer = client.get("/readyz")
+        assert answer.status_code == status
+        suspended = f"Required plugin {required!r} is suspended: 8 calls of its task 'ticket-urgency' hang."
+        assert (suspended in answer.text) == (status == 503)
+        monkeypatch.setattr(service.hub.runtime.pipeline, "hanging", list)
+        assert client.get("/readyz").status_code == 200

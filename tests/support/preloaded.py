@@ -61,12 +61,13 @@ AT_START = {
 TOO_EARLY = ("bentoml", "prometheus_client")
 
 SCRIPT = """\
-import json, os, socket, sys
+import json, os, signal, socket, sys
 connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
 connection.connect({address!r})
 job = dict(module={module!r}, arguments=sys.argv[1:], environment=dict(os.environ), folder=os.getcwd())
 socket.send_fds(connection, [json.dumps(job).encode()], [0, 1, 2])
-connection.recv(64)  # the process
+process = int(connection.recv(64))
+signal.signal(signal.SIGTERM, lambda number, frame: os.kill(process, number))
 sys.exit(int(connection.recv(64)))
 """
 

@@ -85,7 +85,7 @@ class _Plugins:
         )
         self.faults: Counter = client.Counter(
             "hub_plugin_faults",
-            "Faults of plugin code: it raised, returned a wrong value, took too long, printed.",
+            "Faults of plugin code: it raised, returned a wrong value, took too long or too much, printed.",
             ["task", "step", "fault"],
         )
         self.stuck: Gauge = client.Gauge(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -12,11 +11,10 @@ from typing import Annotated, Any, Literal
 from fastapi import FastAPI, Path, Query
 from pydantic import BaseModel, Field
 from starlette.datastructures import FormData, UploadFile
-from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 
-from hub.errors import BadRequest, RequestTimeout, TooLarge
+from hub.http.forms import read_form
 from hub.http.hub import hub_of
 from hub.http.openai.pages import MAX_ID, Cursor, CursorList, TrainingRoute, listed
 from hub.http.openai.routes import ERRORS
@@ -141,7 +139,8 @@ class _Form:
 
 async def _upload(request: Request) -> Response:
     hub = hub_of(request)
-    form = await _read_form(request, hub.settings.jobs.file_bytes + FORM_BYTES)
+    limit = hub.settings.jobs.file_bytes + FORM_BYTES
+    form = await read_form(request, limit, "jobs.file_bytes", UPLOAD_S, files=1, fields=MAX_FIELDS)
     try:
         sent = _checked(form)
         with about("file"):
@@ -172,40 +171,6 @@ async def _content(request: Request, file_id: FileId) -> Response:
     kind = _TYPES.get(file.format, "application/octet-stream")
     safe = {"x-content-type-options": "nosniff", "content-disposition": "attachment"}
     return FileResponse(files.path(file), media_type=kind, headers=safe)
-
-
-async def _read_form(request: Request, limit: int) -> FormData:
-    """Read a form; its file is spooled to the disk.
-
-    Raises:
-        BadRequest: the body is no such form.
-        TooLarge: it has more than `limit` bytes.
-        RequestTimeout: it did not arrive within UPLOAD_S.
-    """
-
-    too_large = TooLarge(f"The body has more than {limit:,} bytes (jobs.file_bytes). Send a smaller file.")
-    declared = request.headers.get("content-length", "")
-    if declared.isdecimal() and int(declared) > limit:
-        raise too_large
-
-    async def bounded() -> AsyncGenerator[bytes, None]:
-        size = 0
-        async for part in request.stream():
-            size += len(part)
-            if size > limit:
-                raise TooLarge(
-                    f"The body has more than {limit:,} bytes (jobs.file_bytes). Send a smaller file."
-                )
-            yield part
-
-    parser = MultiPartParser(request.headers, bounded(), max_files=1, max_fields=MAX_FIELDS)
-    try:
-        async with asyncio.timeout(UPLOAD_S):
-            return await parser.parse()
-    except MultiPartException as error:
-        raise BadRequest(f"The body is not a form with one file: {error.message}") from None
-    except TimeoutError:
-        raise RequestTimeout(f"The file was not complete within {UPLOAD_S:g} s. Send it in parts.") from None
 
 
 def _checked(form: FormData) -> _Form:

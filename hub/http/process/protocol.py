@@ -37,7 +37,8 @@ BODY_MARGIN_S = 1.0  # `read_body` times out first; this limits bodies that no r
 class Connections:
     """The limits of this process, and its idle connections, oldest first.
 
-    `on_refused` is called with the code of each error that closes a connection.
+    `on_refused` is called with the code of each error that closes a connection. Once `stopping`, idle
+    connections are closed after `grace_s`; if the process is `leaving`, others may complete their request.
     """
 
     limits: LimitSettings
@@ -45,6 +46,8 @@ class Connections:
     on_refused: Callable[[str], None]
     idle: dict[HubProtocol, None] = field(default_factory=dict)
     stopping: bool = False
+    leaving: bool = False
+    grace_s: float = GRACE_S
 
 
 class _Part(Enum):
@@ -225,7 +228,7 @@ class HubProtocol(HttpToolsProtocol):
     def shutdown(self) -> None:
         """Answer pending requests, then close; the server calls this when it stops."""
         if self._is_idle():
-            self.loop.call_later(GRACE_S, self._end_if_idle)
+            self.loop.call_later(self._of.grace_s, self._end_if_idle)
         else:
             self.cycle.keep_alive = False
 
@@ -234,7 +237,7 @@ class HubProtocol(HttpToolsProtocol):
             return
         if self._part is _Part.NONE:
             self.transport.close()
-        else:
+        elif not self._of.leaving:  # `check_time` limits it
             self._refuse(NotReady("The server is stopping."))
 
     def _is_idle(self) -> bool:

@@ -27,6 +27,8 @@ __all__ = ["HubServer"]
 CHECK_EVERY_S = 1.0
 SPARE_DESCRIPTORS = 64  # for files, the catalog, and refused connections
 DRAIN_MARGIN_S = 5  # beyond limits.timeout_s
+LEAVE_IDLE_S = 5.0  # after which a leaving worker closes a connection without a request
+HANDSHAKE_S = 1.0
 
 
 class HubServer(uvicorn.Server):
@@ -79,6 +81,18 @@ class HubServer(uvicorn.Server):
             self.servers.append(server)
         self._checker = asyncio.create_task(self._check_connections())
 
+    def leave(self, drain_s: float) -> None:
+        """Accept no more connections, end the requests of the others within `drain_s`, and stop.
+
+        Another worker accepts meanwhile. Connections are closed by the answer to their next request; a client
+        whose request crosses the close of an idle connection would have to send it again, so that those are
+        closed late.
+        """
+        self._connections.leaving = True
+        self._connections.grace_s = LEAVE_IDLE_S
+        self.config.timeout_graceful_shutdown = math.ceil(drain_s)
+        self.should_exit = True
+
     async def on_tick(self, counter: int) -> bool:
         if not self._reported_ready and self._is_ready():
             self._reported_ready = True
@@ -92,8 +106,11 @@ class HubServer(uvicorn.Server):
         for server in self.servers:
             server.close()
         for queue in queues:
-            await self._take_queued(queue)
+            if not self._connections.leaving:
+                await self._take_queued(queue)
             queue.close()
+        if self._connections.leaving and self._tls:
+            await asyncio.sleep(HANDSHAKE_S)  # a connection is known once it is secured
         await super().shutdown(sockets)
         self._checker.cancel()
         self._captured_signals.clear()  # uvicorn would raise them again and exit with a status other than 0

@@ -10,8 +10,9 @@ import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from hub.errors import HubError
+from hub.http.process.channel import SupervisorChannel
 from hub.http.process.shutdown import end_with
-from hub.http.process.worker_config import READY, WorkerConfig
 from hub.registry.stdout import unwrap_stdout
 from hub.visible import keep_logs_visible
 
@@ -22,13 +23,11 @@ __all__ = ["configure_logging", "main"]
 
 
 def main() -> None:
-    """Serve until SIGTERM."""
-    channel = _take_stdin()
-    with channel.makefile("rb") as lines:
-        line = lines.readline()
-    if not line:  # the supervisor ended before it sent the configuration
+    """Serve until SIGTERM, or until another worker takes over."""
+    channel = SupervisorChannel(_take_stdin())
+    config = channel.read_config()
+    if config is None:
         return
-    config = WorkerConfig.from_line(line)
     end_with(config.supervisor)
 
     from hub.http.process.server import HubServer
@@ -36,19 +35,24 @@ def main() -> None:
     from hub.http.service import svc
 
     configure_logging()
-    svc.start_in(config)
+    svc.start_in(config, channel)
+    try:
+        app = svc.to_asgi()
+    except HubError as error:
+        channel.report_failure(error)
+        raise
     server = HubServer(
-        svc.to_asgi(),
+        app,
         config.settings.limits,
         is_ready=lambda: svc.hub.runtime.ready,
-        on_ready=lambda: _report_ready(channel),
+        on_ready=channel.report_ready,
         on_refused=svc.refused,
         tls=ServerTls.of(config.settings.serve),
     )
     listener = socket.socket(fileno=config.listener)
     listener.set_inheritable(False)  # a child process of a plugin must not keep the port
     with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
-        runner.run(_serve(server, listener))
+        runner.run(_serve(server, listener, channel, config.settings.serve.reload_timeout_s))
 
 
 def configure_logging() -> None:
@@ -61,18 +65,17 @@ def configure_logging() -> None:
     keep_logs_visible()
 
 
-async def _serve(server: HubServer, listener: socket.socket) -> None:
+async def _serve(
+    server: HubServer, listener: socket.socket, channel: SupervisorChannel, drain_s: float
+) -> None:
+    loop = asyncio.get_running_loop()
+    channel.listen(lambda: loop.call_soon_threadsafe(server.leave, drain_s))
     await server.serve(sockets=[listener])
     logging.shutdown()
     with suppress(OSError):  # a pipe without a reader
         sys.stdout.flush()
         sys.stderr.flush()
     os._exit(0)  # the engines are closed; a thread that hangs in plugin code would keep the process
-
-
-def _report_ready(supervisor: socket.socket) -> None:
-    with suppress(OSError):  # it was killed; `end_with` stops this process
-        supervisor.sendall(READY)
 
 
 def _take_stdin() -> socket.socket:

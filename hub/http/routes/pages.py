@@ -39,6 +39,7 @@ _POLICY = (
 _SAFE = {
     "content-security-policy": _POLICY,
     "cross-origin-opener-policy": "same-origin",
+    "referrer-policy": "no-referrer",
 }
 ASSETS = ("api.css", "api.js", "favicon-32x32.png", "swagger-ui-bundle.js", "swagger-ui.css")
 

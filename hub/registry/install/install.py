@@ -46,11 +46,13 @@ def install(
     settings: PluginSettings | None = None,
     dry_run: bool = False,
     show: Callable[[PluginPlan], None] = lambda plan: None,
+    before: Callable[[PluginPlan, Sequence[WheelFile]], None] = lambda plan, wheels: None,
 ) -> Installed:
     """Install a plugin from the package index, a folder, a wheel or an sdist, and load what it provides.
 
     The versions are resolved first and passed to `show`; then exactly these are installed, and recorded in
-    plugins.lock. Libraries that the hub runs on keep their versions. If a new version of a plugin is broken,
+    plugins.lock. Libraries that the hub runs on keep their versions. `before` gets the plan and the wheels
+    when all else permits the installation, and may raise to stop it. If a new version of a plugin is broken,
     the previous one is installed again.
 
     Raises:
@@ -70,6 +72,8 @@ def install(
     with tempfile.TemporaryDirectory(prefix="hub-plugins-") as scratch:
         plan, wheels = _prepare(target, Path(scratch), home, settings, build_isolation, show)
         distribution, version = plan.distribution, plan.version
+        if wheels:
+            before(plan, wheels)
         if dry_run or not wheels:
             if not wheels and distribution not in Environment.read().plugins():
                 raise _no_plugin(distribution, version, "It is installed as a library; nothing was changed.")

@@ -32,6 +32,7 @@ from hub.serving.batching.fair_queue import Job
 from hub.serving.batching.slot_cleaner import SlotCleaner
 from hub.serving.heap import limit_heap, limit_kernel_caches, return_free_memory
 from hub.serving.meter import Meter
+from hub.serving.plugins.growth import loading
 
 __all__ = ["BaseWorker", "BaseWorkers", "encode_threads", "forward_threads"]
 
@@ -194,7 +195,8 @@ class BaseWorkers:
                 serve.generate_rows, serve.generate_mb * 1_000_000, serve.generate_prefix_mb * 1_000_000
             ),
         )
-        engine: Engine = open_engine(engine_for(base.source, serve.engine), request)
+        with loading():
+            engine: Engine = open_engine(engine_for(base.source, serve.engine), request)
         batcher = Batcher(
             engine,
             name=base.name,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from hub.serving.background import PeriodicTask
 from hub.store.catalog.replicas import Replicas
@@ -20,10 +20,14 @@ FILE_BEAT_S = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """The generation that a replica serves, and by deployment the reason why it is not live there."""
+    """The generation that a replica serves, by deployment the reason why it is not live there, its plugins.
+
+    `plugins` maps `distribution:name` to version and state.
+    """
 
     generation: int
     failures: Mapping[str, str]
+    plugins: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
 
 class Presence:
@@ -61,4 +65,5 @@ class Presence:
             url=self._url,
             generation=served.generation,
             failures=served.failures,
+            plugins=served.plugins,
         )

@@ -13,7 +13,7 @@ __all__ = ["Fault", "PluginFaults"]
 
 log = logging.getLogger(__name__)
 
-Fault = Literal["raised", "wrong_return", "timeout", "changed_tokenizer", "printed"]
+Fault = Literal["raised", "wrong_return", "timeout", "memory", "changed_tokenizer", "printed"]
 
 
 class PluginFaults:

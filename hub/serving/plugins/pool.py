@@ -11,7 +11,9 @@ from typing import TypeVar
 
 from hub.errors import log_fault
 from hub.serving.meter import Meter
-from hub.serving.plugins.threads import Stage, TaskThreads, ThreadState, Work
+from hub.serving.plugins.growth import MemoryWatch
+from hub.serving.plugins.stages import Stage, Work
+from hub.serving.plugins.threads import TaskThreads, ThreadState
 
 __all__ = ["PluginPool"]
 
@@ -19,18 +21,28 @@ log = logging.getLogger(__name__)
 
 GRACE_S = 3.0  # for plugin code, once the server shuts down
 CHECKS = 8  # for hanging threads, per time limit
-MAX_CHECK_S = 0.2
+MAX_CHECK_S = 0.1  # in which a plugin that takes memory takes up to some 100 MB more
 
 
 Result = TypeVar("Result")
 
 
 class PluginPool:
-    """Gives each task its own threads, at most `share`; plugin code may take `limit_s` seconds per stage."""
+    """Gives each task its own threads, at most `share`.
+
+    Plugin code may take `limit_s` seconds per stage, and `memory_mb` of memory while it runs alone; 0 MB: no
+    limit.
+    """
 
     def __init__(
-        self, limit_s: float, share: int, plugin_of: Callable[[str], str] = str, meter: Meter | None = None
+        self,
+        limit_s: float,
+        share: int,
+        plugin_of: Callable[[str], str] = str,
+        meter: Meter | None = None,
+        memory_mb: int = 0,
     ) -> None:
+        self._memory = MemoryWatch(memory_mb)
         self._limit_s = limit_s
         self._share = share
         self._plugin_of = plugin_of
@@ -101,6 +113,10 @@ class PluginPool:
                     threads.expire(self._limit_s)
                 except Exception as error:  # the time limit must stay in force for the other tasks
                     log_fault(log, f"The threads of task {threads.task} could not be checked", error)
+            try:
+                self._memory.check(list(self._tasks.values()))
+            except Exception as error:
+                log_fault(log, "The memory of plugins could not be checked", error)
 
 
 def _one_stage(stage: Stage, waiter: Future[Result]) -> Work:

@@ -150,8 +150,8 @@ class Rehearsal:
         except PluginTimeout:
             raise BadPlugin(
                 f"{self.name} cannot be put live: {step} of the task {self.loaded.spec.name!r} has not "
-                "returned within limits.plugin_timeout_s, a fault in the plugin. Repair or disable it, and "
-                "restart the server."
+                "returned within limits.plugin_timeout_s, a fault in the plugin. Repair or disable it, then "
+                "run `hub plugins reload`."
             ) from None
         except (BadRequest, NotReady, PluginSuspended):
             raise

@@ -16,9 +16,19 @@ from pydantic_core import PydanticSerializationError
 
 from hub.api import AnswerStream, ImageInput, Pooling, Row, Sampling
 
-__all__ = ["WrongReturn", "check_answer", "check_part", "check_rows", "check_stream", "non_finite"]
+__all__ = [
+    "TooMuchReturned",
+    "WrongReturn",
+    "check_answer",
+    "check_part",
+    "check_rows",
+    "check_stream",
+    "non_finite",
+]
 
 MAX_DEPTH = 32
+MAX_ROWS = 65_536  # of one request; limits.rows is below it
+MAX_ANSWER_BYTES = 16_000_000  # of one answer as JSON, and of a part of a stream
 
 
 class WrongReturn(Exception):
@@ -26,6 +36,10 @@ class WrongReturn(Exception):
 
     The message continues after the task's name: "returned None instead of ...".
     """
+
+
+class TooMuchReturned(WrongReturn):
+    """Plugin code returned more than a caller may get, or than the engine may be given."""
 
 
 def check_rows(rows: object, max_length: int, image: ImageInput | None = None) -> list[Row]:
@@ -40,6 +54,8 @@ def check_rows(rows: object, max_length: int, image: ImageInput | None = None) -
         raise WrongReturn(f"returned {_kind(rows)} instead of a list of rows")
     if not rows:
         raise WrongReturn("returned no rows; at least one is needed")
+    if len(rows) > MAX_ROWS:
+        raise TooMuchReturned(f"returned {len(rows):,} rows, and at most {MAX_ROWS:,} are taken")
     return [_checked(row, max_length, image) for row in rows]
 
 
@@ -63,7 +79,8 @@ def check_part(part: object) -> str:
     if not isinstance(part, str):
         raise WrongReturn(f"returned {_kind(part)} instead of a part of the answer as str")
     try:
-        part.encode()
+        if len(part.encode()) > MAX_ANSWER_BYTES:
+            raise TooMuchReturned(f"returned a part of the answer over {MAX_ANSWER_BYTES:,} bytes")
     except UnicodeEncodeError:
         raise WrongReturn("returned a part of the answer with half a surrogate pair") from None
     return part
@@ -83,6 +100,9 @@ def check_answer(answer: object, model: type[BaseModel]) -> tuple[BaseModel, byt
         body: bytes = answer.__pydantic_serializer__.to_json(answer, warnings="error")
     except PydanticSerializationError as error:
         raise WrongReturn(f"returned a {model.__name__} whose fields have wrong types") from error
+    if len(body) > MAX_ANSWER_BYTES:
+        size = f"{len(body):,} bytes, and at most {MAX_ANSWER_BYTES:,} are sent"
+        raise TooMuchReturned(f"returned a {model.__name__} of {size}")
     if len(vars(answer)) < len(type(answer).model_fields):
         raise WrongReturn(f"returned a {model.__name__} without all its fields")
     if b"null" in body or b"NaN" in body or b"Infinity" in body:

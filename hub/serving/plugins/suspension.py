@@ -1,19 +1,22 @@
-"""When the calls of a task are refused because its plugin hangs, and when one is tried again.
+"""When the calls of a task are refused because its plugin hangs or takes memory, and when one is tried again.
 
 Not thread-safe: the owner holds a lock.
 """
 
 from __future__ import annotations
 
+from collections import deque
+
 __all__ = ["Suspension"]
 
 FIRST_PAUSE_S = 60.0  # before the first trial call; doubled by each trial that hangs
 MAX_PAUSE_S = 3600.0
+OVERRUN_S = 60.0  # the time in which `share` calls that take too much memory suspend the task
 MAX_SHARES = 4  # no more trials once this many times the share of threads is stuck
 
 
 class Suspension:
-    """Suspends a task when `share` of its threads are stuck.
+    """Suspends a task when `share` of its threads are stuck, or `share` calls took too much memory of late.
 
     The suspension ends when stuck threads return, or when a trial call is answered. A trial that hangs costs
     another thread, so trials are rare, and beyond MAX_SHARES there are none: then only a restart helps.
@@ -21,6 +24,8 @@ class Suspension:
 
     def __init__(self, share: int) -> None:
         self.active = False
+        self.by_memory = False
+        self._overran: deque[float] = deque(maxlen=share)
         self._share = share
         self._limit = share  # stuck threads that suspend the task
         self._stuck = 0
@@ -33,20 +38,37 @@ class Suspension:
         self._stuck += 1
         if self.active:
             if self._trying:
-                self._pause_s = min(2 * self._pause_s, MAX_PAUSE_S)
-                self._retry_at = now + self._pause_s
+                self._postpone(now)
             return False
         if self._stuck < self._limit:
             return False
+        self._suspend(now)
+        return True
+
+    def overran(self, now: float) -> bool:
+        """Count a call that took too much memory; True if that suspends the task."""
+        self._overran.append(now)
+        if self.active:
+            return False
+        if len(self._overran) < self._share or now - self._overran[0] > OVERRUN_S:
+            return False
+        self._suspend(now)
+        self.by_memory = True
+        return True
+
+    def _suspend(self, now: float) -> None:
         self.active, self._trying = True, False
         self._pause_s = FIRST_PAUSE_S
         self._retry_at = now + self._pause_s
-        return True
+
+    def _postpone(self, now: float) -> None:
+        self._pause_s = min(2 * self._pause_s, MAX_PAUSE_S)
+        self._retry_at = now + self._pause_s
 
     def returned(self) -> bool:
         """Count a stuck thread back; True if that ends the suspension."""
         self._stuck -= 1
-        if self._stuck >= self._limit:
+        if self._stuck >= self._limit or self.by_memory:
             return False
         self._limit = max(self._share, min(self._limit, self._stuck + self._share))
         ended, self.active = self.active, False
@@ -64,7 +86,8 @@ class Suspension:
         self._trying = False
         if not (answered and self.active):
             return False
-        self.active = False
+        self.active = self.by_memory = False
+        self._overran.clear()
         self._limit = min(self._stuck + self._share, MAX_SHARES * self._share)
         return True
 

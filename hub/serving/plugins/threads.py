@@ -1,52 +1,32 @@
 """Threads that run plugin code, with a time limit for each stage and a bounded share for each task.
 
 A thread cannot be ended from outside. One that exceeds the limit is written off: its caller gets an error,
-and a new thread takes its place. A task with too many such threads is suspended.
+and a new thread takes its place. A task with too many such threads is suspended. One that takes too much
+memory is written off too, and told to stop.
 """
 
 from __future__ import annotations
 
 import logging
-import sys
 import threading
 import time
-from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from hub.errors import MAX_FRAMES, HubError, NotReady, PluginFailed, PluginSuspended, PluginTimeout, log_fault
+from hub.errors import HubError, NotReady, PluginFailed, PluginMemory, PluginSuspended, PluginTimeout
 from hub.registry.stdout import printing_to
 from hub.serving.meter import Meter
 from hub.serving.plugins.faults import PluginFaults
+from hub.serving.plugins.stages import Stage, Work, advance, fail
+from hub.serving.plugins.stopping import Stopped, stay, stop, where
 from hub.serving.plugins.suspension import Suspension
 
-__all__ = ["Stage", "TaskThreads", "ThreadState", "Work"]
+__all__ = ["SLOW_S", "RunningStage", "TaskThreads", "ThreadState"]
 
 log = logging.getLogger(__name__)
 
 SLOW_S = 0.2
-
-
-class Stage(NamedTuple):
-    """One call of plugin code; `optional`: no caller waits for its result.
-
-    `prepare` is called first, in the same thread; it is our code and does not count against the time limit.
-    `slow` is called once, from another thread, if `run` takes longer than SLOW_S.
-    """
-
-    name: str
-    run: Callable[[], Any]
-    optional: bool = False
-    prepare: Callable[[], None] | None = None
-    slow: Callable[[], None] | None = None
-
-
-Work = Generator[Stage, Any, None]
-"""Our code around plugin code: yields each stage and receives its result.
-
-A PluginTimeout, PluginSuspended or NotReady is thrown in if a stage has no result. Only stages may block.
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +40,18 @@ class ThreadState:
     retry_in_s: float | None
 
 
+class RunningStage(NamedTuple):
+    """A stage that a thread is in; equal for the same call only."""
+
+    threads: TaskThreads
+    thread: _Thread
+    stage: Stage
+
+
 class _Thread:
     """The state of one thread."""
 
-    __slots__ = ("began", "lost", "slow", "stage", "thread", "work")
+    __slots__ = ("began", "left", "lost", "slow", "stage", "thread", "work")
 
     def __init__(self) -> None:
         self.work: Work | None = None
@@ -71,6 +59,7 @@ class _Thread:
         self.began = 0.0  # monotonic
         self.slow: Stage | None = None  # the last stage whose `slow` was called
         self.lost = False
+        self.left: Stage | None = None  # the one in which it was written off
         self.thread: threading.Thread | None = None
 
 
@@ -128,14 +117,19 @@ class TaskThreads:
         retry = self._suspension.retry_in(time.monotonic())
         when = "" if retry is None else f"One call is tried again in {retry:.0f} s. "
         return PluginSuspended(
-            f"The task {self.task!r} is suspended: {len(self._stuck)} calls hang in the code of plugin "
-            f"{self.plugin!r}. {when}Update the plugin and restart the server, or disable it with "
-            f"`hub plugins disable {self.plugin}`."
+            f"The task {self.task!r} is suspended: {self._reason()} in the code of plugin "
+            f"{self.plugin!r}. {when}Update the plugin, or disable it with "
+            f"`hub plugins disable {self.plugin}`, then run `hub plugins reload`."
         )
+
+    def _reason(self) -> str:
+        if self._suspension.by_memory:
+            return "several calls took too much memory"
+        return f"{len(self._stuck)} calls hang"
 
     def submit(self, work: Work) -> None:
         """Run `work` up to its first stage in this thread, and the rest in a thread of the task."""
-        if (stage := _advance(work)) is not None:
+        if (stage := advance(work)) is not None:
             self._put(work, stage)
 
     def expire(self, limit_s: float) -> None:
@@ -155,6 +149,19 @@ class TaskThreads:
                 f"{limit_s:g} s (limits.plugin_timeout_s). The call was given up."
             )
             self._write_off(thread, stage, PluginTimeout(message))
+
+    def running(self) -> list[RunningStage]:
+        """Return the stages that threads are in, those without a waiting caller too."""
+        return [RunningStage(self, thread, stage) for thread in list(self._live) if (stage := thread.stage)]
+
+    def exceeded(self, running: RunningStage, grown_mb: int, limit_mb: int) -> None:
+        """Write off and stop a thread whose call has made the process grow too much."""
+        message = (
+            f"The task {self.task!r} of plugin {self.plugin!r} took {grown_mb:,} MB of memory in "
+            f"{running.stage.name}, and the limit is {limit_mb:,} (limits.plugin_memory_mb). The call "
+            "was given up."
+        )
+        self._write_off(running.thread, running.stage, PluginMemory(message))
 
     def state(self) -> ThreadState:
         """Describe the threads that hang."""
@@ -187,7 +194,7 @@ class TaskThreads:
                 self._queue.put((work, stage))
                 self._hire()
                 return
-        _fail(work, _shutting_down())
+        fail(work, _shutting_down())
 
     def _hire(self) -> None:
         """Provide a thread for one more queue item; call under the lock."""
@@ -197,12 +204,18 @@ class TaskThreads:
             thread = _Thread()
             self._live.add(thread)
             name = f"task-{self.task}"
-            thread.thread = threading.Thread(target=self._loop, args=(thread,), name=name, daemon=True)
+            thread.thread = threading.Thread(target=self._main, args=(thread,), name=name, daemon=True)
             try:
                 thread.thread.start()
             except RuntimeError:  # the system allows no more threads: the existing ones do the work
                 self._live.discard(thread)
                 log.error("A thread of task %s could not be started.", self.task)
+
+    def _main(self, thread: _Thread) -> None:
+        try:
+            self._loop(thread)
+        except Stopped:  # it came after the plugin's code had returned; nothing else was waiting
+            self._returned(thread)
 
     def _loop(self, thread: _Thread) -> None:
         while item := self._next():
@@ -242,14 +255,16 @@ class TaskThreads:
                     f"in {stage.name}."
                 )
                 error.__cause__ = raised
-                self.faults.count(stage.name, "raised")
+                if not isinstance(raised, Stopped):
+                    self.faults.count(stage.name, "raised")
             with self._lock:
                 thread.stage = thread.slow = thread.work = None
                 lost = thread.lost
             if lost:
-                self._returned(thread, stage)
+                stay()
+                self._returned(thread)
                 return False
-            stage = _advance(work, error, result)
+            stage = advance(work, error, result)
         return True
 
     def _write_off(self, thread: _Thread, stage: Stage, error: HubError) -> bool:
@@ -258,31 +273,39 @@ class TaskThreads:
             if thread.stage is not stage or thread.lost:
                 return False
             thread.lost = True
+            thread.left = stage
             work = thread.work
             self._live.discard(thread)
             self._stuck.add(thread)
             suspends = not stage.optional and self._suspension.hung(time.monotonic())
+            if isinstance(error, PluginMemory):
+                stop(thread.thread)  # under the lock: it is still in the stage
+                suspends |= not stage.optional and self._suspension.overran(time.monotonic())
             if not self._queue.empty() and not suspends:
                 self._hire()
-        log.warning("Task %s, plugin %s: %s hangs%s.", self.task, self.plugin, stage.name, _where(thread))
-        if isinstance(error, PluginTimeout):
-            self.faults.count(stage.name, "timeout")
+        does = "takes too much memory" if isinstance(error, PluginMemory) else "hangs"
+        place = where(thread.thread)
+        log.warning("Task %s, plugin %s: %s %s%s.", self.task, self.plugin, stage.name, does, place)
+        if isinstance(error, PluginTimeout | PluginMemory):
+            self.faults.count(stage.name, "timeout" if isinstance(error, PluginTimeout) else "memory")
         self._count()
         assert work is not None, "a thread in a stage has work"
         if suspends:
             refusal = self.refusal()
             log.warning("%s", refusal)
             self._drain(refusal)
-        if (rest := _advance(work, error)) is not None:
+        if (rest := advance(work, error)) is not None:
             self._put(work, rest)
         return True
 
-    def _returned(self, thread: _Thread, stage: Stage) -> None:
+    def _returned(self, thread: _Thread) -> None:
         """Record that a thread that was written off has returned from plugin code."""
+        stage = thread.left
+        assert stage is not None, "the thread was written off"
         with self._lock:
             self._stuck.discard(thread)
             resumed = not stage.optional and self._suspension.returned()
-        log.info("Task %s, plugin %s: %s that hung has returned.", self.task, self.plugin, stage.name)
+        log.info("Task %s, plugin %s: %s that was given up has returned.", self.task, self.plugin, stage.name)
         if resumed:
             self._resumed("calls that hung have returned")
         else:
@@ -298,7 +321,7 @@ class TaskThreads:
                 self._queue.put(None)
         for item in found:
             if item is not None:
-                _fail(item[0], error)
+                fail(item[0], error)
 
     def _resumed(self, reason: str) -> None:
         log.warning("Task %s of plugin %s is served again: %s.", self.task, self.plugin, reason)
@@ -310,31 +333,3 @@ class TaskThreads:
 
 def _shutting_down() -> NotReady:
     return NotReady("The server is shutting down. Send the request again.")
-
-
-def _fail(work: Work, error: HubError) -> None:
-    """Throw `error` into `work` at every remaining stage."""
-    while _advance(work, error) is not None:
-        pass
-
-
-def _advance(work: Work, error: Exception | None = None, result: object = None) -> Stage | None:
-    """Run our code up to the next stage; None at the end."""
-    try:
-        return work.throw(error) if error is not None else work.send(result)
-    except StopIteration:
-        return None
-    except Exception as fault:
-        log_fault(log, "A call could not be finished", fault)
-        return None
-
-
-def _where(thread: _Thread) -> str:
-    """Return the stack of a thread as " at FILE:LINE < FILE:LINE", innermost frame first."""
-    ident = thread.thread.ident if thread.thread else None
-    frame = sys._current_frames().get(ident or 0)
-    lines: list[str] = []
-    while frame is not None and len(lines) < MAX_FRAMES:
-        lines.append(f"{frame.f_code.co_filename}:{frame.f_lineno}")
-        frame = frame.f_back
-    return f" at {' < '.join(lines)}" if lines else ""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from hub.api import AnswerStream
 from hub.errors import HubError
 from hub.serving.plugins.returned import check_part
-from hub.serving.plugins.threads import Stage, Work
+from hub.serving.plugins.stages import Stage, Work
 from hub.serving.requests.call import Call
 from hub.serving.requests.codec import fault
 

@@ -13,7 +13,8 @@ from hub.config import LimitSettings
 from hub.engine.protocol import EngineRow
 from hub.errors import HubError, log_fault
 from hub.serving.canary.grading import agree
-from hub.serving.plugins.threads import Stage, Work
+from hub.serving.plugins.stages import Stage, Work
+from hub.serving.plugins.stopping import Stopped
 from hub.serving.requests.call import Side
 from hub.serving.requests.call_answers import CallAnswers
 from hub.serving.requests.codec import Outcome
@@ -77,6 +78,8 @@ def _agreed(task: Task[Any, Any], one: Outcome, other: Outcome) -> bool | None:
         return None
     try:
         return agree(task, one, other)
+    except Stopped:
+        raise
     except BaseException as error:  # a plugin's serializer may raise anything
         log_fault(log, "Two answers could not be compared", error)
         return None

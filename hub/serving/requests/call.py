@@ -12,7 +12,8 @@ from hub.engine.shares import Flow
 from hub.errors import HubError
 from hub.serving.batching.fair_queue import Job
 from hub.serving.plugins.own_copies import own_info
-from hub.serving.plugins.threads import Stage, TaskThreads
+from hub.serving.plugins.stages import Stage
+from hub.serving.plugins.threads import TaskThreads
 from hub.serving.requests.call_answers import CallAnswers
 from hub.serving.requests.call_observer import CallObserver
 from hub.serving.requests.codec import (

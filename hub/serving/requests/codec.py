@@ -11,12 +11,13 @@ from pydantic import BaseModel
 
 from hub.api import AdapterInfo, AnswerStream, Output, Row, Tokenizer
 from hub.engine.protocol import EngineRow
-from hub.errors import BadDimensions, BadRequest, BadSampling, HubError, PluginFailed, log_fault
+from hub.errors import BadDimensions, BadRequest, BadSampling, HubError, PluginFailed, PluginMemory, log_fault
 from hub.registry.host import LoadedTask
 from hub.serving.plugins.faults import PluginFaults
 from hub.serving.plugins.own_copies import own_request
 from hub.serving.plugins.redact import exception_text
-from hub.serving.plugins.returned import WrongReturn, check_answer, check_rows, check_stream
+from hub.serving.plugins.returned import TooMuchReturned, WrongReturn, check_answer, check_rows, check_stream
+from hub.serving.plugins.stopping import Stopped
 from hub.serving.routing.router import Held
 
 __all__ = [
@@ -113,7 +114,13 @@ def fault(
 
     The exception's message is logged only if `private` is given: texts of the caller that it may quote.
     """
+    if isinstance(error, Stopped):
+        raise error  # the call was given up, and this thread is to end
     name, plugin = task.spec.name, faults.plugin
+    if isinstance(error, TooMuchReturned):
+        faults.count(step, "memory")
+        _log_wrong_return(task, plugin, step, error)
+        return PluginMemory(f"The task {name!r} {error}, in {step}: a fault in the plugin {plugin!r}.")
     if isinstance(error, WrongReturn):
         faults.count(step, "wrong_return")
         _log_wrong_return(task, plugin, step, error)

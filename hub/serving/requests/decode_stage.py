@@ -9,7 +9,8 @@ from typing import TypeVar
 
 from hub.errors import HubError
 from hub.serving.batching.fair_queue import Job
-from hub.serving.plugins.threads import Stage, TaskThreads, Work
+from hub.serving.plugins.stages import Stage, Work
+from hub.serving.plugins.threads import TaskThreads
 from hub.serving.requests.answer_parts import AnswerParts
 from hub.serving.requests.beside import BesideRuns
 from hub.serving.requests.call import Call, Side

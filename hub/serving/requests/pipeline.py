@@ -27,7 +27,8 @@ from hub.serving.meter import Meter
 from hub.serving.observation import Observer
 from hub.serving.plugins.own_copies import own_info
 from hub.serving.plugins.pool import PluginPool
-from hub.serving.plugins.threads import ThreadState, Work
+from hub.serving.plugins.stages import Work
+from hub.serving.plugins.threads import ThreadState
 from hub.serving.requests.answer_parts import AnswerParts, UnchangedText
 from hub.serving.requests.beside import BesideRuns
 from hub.serving.requests.call import Call, Side
@@ -67,7 +68,9 @@ class Pipeline:
         self._loop = loop
         self._observer = observer
         self._events = events
-        self._pool = PluginPool(limits.plugin_timeout_s, encode_threads(), plugin_of, meter)
+        self._pool = PluginPool(
+            limits.plugin_timeout_s, encode_threads(), plugin_of, meter, limits.plugin_memory_mb
+        )
         self._calls = PluginCalls(limits, loop, self._pool, self._notify)
         self._beside = BesideRuns(limits, self._notify)
         self._decoding = DecodeStage(self._beside, self._notify)

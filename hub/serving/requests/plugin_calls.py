@@ -16,7 +16,8 @@ from hub.registry.host import LoadedTask
 from hub.serving.batching.fair_queue import NOBODY
 from hub.serving.batching.places import QueuePlaces
 from hub.serving.plugins.pool import PluginPool
-from hub.serving.plugins.threads import Stage, TaskThreads, Work
+from hub.serving.plugins.stages import Stage, Work
+from hub.serving.plugins.threads import TaskThreads
 from hub.serving.requests.codec import fault
 
 __all__ = ["VALIDATION", "CountedCall", "PluginCalls"]

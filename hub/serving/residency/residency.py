@@ -20,6 +20,7 @@ from hub.errors import EngineFailed, HubError, NotReady, Overloaded, SourceUnava
 from hub.serving.batching.base_workers import BaseWorker, BaseWorkers
 from hub.serving.batching.cost import LoadCost
 from hub.serving.meter import Meter
+from hub.serving.plugins.growth import loading
 from hub.serving.residency.adapter_cache import AdapterCache
 from hub.serving.residency.loads import MAX_WAITERS, Load, Loads
 from hub.serving.residency.reading import probe, read_weights
@@ -306,6 +307,7 @@ class Residency:
         self._report(base_worker)
         return True
 
+    @loading()
     def _read(self, base_worker: BaseWorker, version: Version) -> AdapterWeights:
         self._fetch(version)
         weights = read_weights(version, base_worker.base, self._max_rank)

@@ -23,7 +23,9 @@ __all__ = ["Deployments"]
 
 
 class Deployments:
-    """The half of the store that changes deployments; every change increments `generation`.
+    """The half of the store that reads versions and changes deployments.
+
+    Every change of a deployment increments `generation`.
 
     With `seen`, a change raises Conflict if the deployment has changed since that generation.
     """
@@ -31,6 +33,14 @@ class Deployments:
     def __init__(self, catalog: Catalog, contents: Contents) -> None:
         self.catalog = catalog
         self.contents = contents
+
+    def versions(self, name: str | None = None) -> list[Version]:
+        """Return the versions of one adapter or of all, by name and number."""
+        query = select(VersionRow).order_by(VersionRow.name, VersionRow.number)
+        if name is not None:
+            query = query.where(VersionRow.name == name)
+        with self.catalog.read() as session:
+            return [self._version_of(row) for row in session.scalars(query)]
 
     def generation(self) -> int:
         """Return the number of events; one small read, cheap to poll."""

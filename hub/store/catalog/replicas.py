@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
 
 from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
@@ -23,7 +24,8 @@ _REASON = 500  # characters kept of a failure
 class Replica:
     """The last report of a serving process; `failures` maps deployments to reasons.
 
-    `silent_s` is the age of the report by the clock of the catalog.
+    `plugins` maps `distribution:name` to version and state. `silent_s` is the age of the report by the clock
+    of the catalog.
     """
 
     id: str
@@ -34,6 +36,7 @@ class Replica:
     silent_s: float
     generation: int
     failures: Mapping[str, str]
+    plugins: Mapping[str, tuple[str, str]]
 
 
 class Replicas:
@@ -43,7 +46,15 @@ class Replicas:
         self._catalog = catalog
 
     def report(
-        self, id: str, *, host: str, pid: int, url: str, generation: int, failures: Mapping[str, str]
+        self,
+        id: str,
+        *,
+        host: str,
+        pid: int,
+        url: str,
+        generation: int,
+        failures: Mapping[str, str],
+        plugins: Mapping[str, tuple[str, str]] = MappingProxyType({}),
     ) -> None:
         """Write a replica's row, and remove the rows of expired replicas."""
         told = {name: reason[:_REASON] for name, reason in failures.items()}
@@ -55,6 +66,7 @@ class Replicas:
                 row = ReplicaRow(id=id, host=host, pid=pid, url=url, started=seen)
                 session.add(row)
             row.seen, row.generation, row.failures = seen, generation, json.dumps(told, sort_keys=True)
+            row.plugins = json.dumps(dict(plugins), sort_keys=True)
             session.execute(delete(ReplicaRow).where(ReplicaRow.seen < _text(now - _SILENT)))
 
     def withdraw(self, id: str) -> None:
@@ -94,4 +106,5 @@ def _replica_of(row: ReplicaRow, now: datetime) -> Replica:
         silent_s=max(0.0, (now - datetime.fromisoformat(row.seen)).total_seconds()),
         generation=row.generation,
         failures=json.loads(row.failures),
+        plugins={id: (version, state) for id, (version, state) in json.loads(row.plugins).items()},
     )

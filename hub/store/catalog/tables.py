@@ -113,6 +113,7 @@ class ReplicaRow(CatalogTable):
     seen: Mapped[str] = mapped_column(index=True)
     generation: Mapped[int]
     failures: Mapped[str]  # JSON: deployment -> reason why its version is not live there
+    plugins: Mapped[str] = mapped_column(server_default="{}")  # JSON: plugin -> its version and state
 
 
 class TrialCountsRow(CatalogTable):

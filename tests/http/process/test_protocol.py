@@ -101,6 +101,9 @@ class Serving:
     def stop(self) -> None:
         self.server.should_exit = True
 
+    def leave(self, drain_s: float = WAIT_S) -> None:
+        self.loop.call_soon_threadsafe(self.server.leave, drain_s)
+
     def release(self) -> None:
         self.loop.call_soon_threadsafe(self.app.gate.set)
 
@@ -444,3 +447,32 @@ def test_half_a_request_at_a_stop_is_refused(serve) -> None:
         assert until(lambda: serving.connections() == 1)
         serving.stop()
         assert refused(rest(client)) == (503, "not_ready")
+
+
+def test_a_worker_that_leaves_ends_its_requests_and_closes_each_connection_by_an_answer(
+    serve, monkeypatch
+) -> None:
+    """Another process accepts on the same socket meanwhile, so nothing of the queue is taken."""
+    monkeypatch.setattr(server, "LEAVE_IDLE_S", 1.0)
+    with serve() as serving:
+        kept, idle, half = serving.open(GET + b"\r\n"), serving.open(), serving.open(GET)
+        answer(kept)
+        running = serving.open(b"GET /held HTTP/1.1\r\nhost: x\r\n\r\n")
+        assert until(lambda: serving.app.held == 1 and serving.connections() == 4)
+        other = serving.listener.dup()  # as the supervisor and the next worker have it
+        serving.leave()
+        assert until(lambda: not serving.server.servers or not serving.server.servers[0].is_serving())
+        fresh = serving.open(GET + b"\r\n")
+        taken, _ = other.accept()
+        for client, sent in ((kept, GET + b"\r\n"), (half, b"\r\n")):
+            client.sendall(sent)
+            got = rest(client)
+            assert got.startswith(b"HTTP/1.1 200") and b"connection: close" in got
+        assert rest(idle) == b"", "closed, not reset"
+        assert serving.thread.is_alive(), "a request runs"
+        serving.release()
+        assert rest(running).startswith(b"HTTP/1.1 200")
+        serving.thread.join(WAIT_S)
+        assert not serving.thread.is_alive()
+        for one in (kept, idle, half, running, fresh, taken, other):
+            one.close()

@@ -13,6 +13,8 @@ from hub.errors import BadConfig, NotReady
 from hub.store.catalog.catalog import Catalog
 from hub.store.catalog.migrations import HEAD
 from hub.store.catalog.tables import AdapterRow, CatalogTable, VersionRow
+from hub.store.change import Deploy
+from hub.store.store import Store
 
 
 def raw(path: Path, statement: str) -> list[tuple[object, ...]]:
@@ -39,6 +41,18 @@ def test_a_catalog_of_a_newer_release_is_not_touched(tmp_path: Path) -> None:
     with pytest.raises(BadConfig, match=r"newer GraftHub \(schema 9999\)"):
         Catalog(path)
     assert raw(path, "SELECT count(*) FROM sqlite_master") == [(1,)]
+
+
+def test_a_process_of_an_older_release_goes_on_with_a_catalog_that_was_migrated(stocked: Store) -> None:
+    """Until it is started again; docs/upgrades.md says so."""
+    path = stocked.home / "catalog.db"
+    raw(path, "ALTER TABLE deployments ADD COLUMN newer VARCHAR NOT NULL DEFAULT ''")
+    raw(path, "CREATE TABLE newer (id INTEGER PRIMARY KEY)")
+    raw(path, "UPDATE alembic_version SET version_num = '9999'")
+    assert stocked.deploy("live", Deploy(version="x@1", by="ann")).stable.number == 1
+    assert [str(live.stable.ref) for live in stocked.deployments()] == ["x@1"]
+    with pytest.raises(BadConfig, match=r"newer GraftHub \(schema 9999\)"):
+        Store(stocked.home)
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgres"])

@@ -1,3 +1,3 @@
 """Schema migrations, which alembic runs when a catalog is opened; `HEAD` is the newest revision."""
 
-HEAD = "keys"
+HEAD = "replica_plugins"

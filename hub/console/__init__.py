@@ -1,0 +1,1 @@
+"""The console: pages of a running server, for browsers."""

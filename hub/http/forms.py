@@ -1,0 +1,47 @@
+"""Forms (multipart/form-data) of bounded size; their files are spooled to the disk."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+
+from starlette.datastructures import FormData
+from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.requests import Request
+
+from hub.errors import BadRequest, RequestTimeout, TooLarge
+
+__all__ = ["read_form"]
+
+
+async def read_form(
+    request: Request, limit: int, setting: str, seconds: float, *, files: int = 0, fields: int = 64
+) -> FormData:
+    """Read a form of at most `limit` bytes, which `setting` sets, with at most so many files and fields.
+
+    Raises:
+        BadRequest: the body is no such form.
+        TooLarge: it has more bytes; the rest is not read.
+        RequestTimeout: it did not arrive within `seconds`.
+    """
+    too_large = TooLarge(f"The form has more than {limit:,} bytes ({setting}). Send less.")
+    declared = request.headers.get("content-length", "")
+    if declared.isdecimal() and int(declared) > limit:
+        raise too_large
+
+    async def bounded() -> AsyncGenerator[bytes, None]:
+        size = 0
+        async for part in request.stream():
+            size += len(part)
+            if size > limit:
+                raise too_large
+            yield part
+
+    parser = MultiPartParser(request.headers, bounded(), max_files=files, max_fields=fields)
+    try:
+        async with asyncio.timeout(seconds):
+            return await parser.parse()
+    except MultiPartException as error:
+        raise BadRequest(f"The body is not a form as this route takes it: {error.message}") from None
+    except TimeoutError:
+        raise RequestTimeout(f"The form was not complete within {seconds:g} s. Send less.") from None

@@ -1,0 +1,1 @@
+"""Moves versions between hubs, and backs up and restores a hub as a whole."""

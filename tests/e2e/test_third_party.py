@@ -141,7 +141,7 @@ def test_they_are_called_upgraded_broken_disabled_and_removed_while_others_answe
     assert train(shop, "language-id", "base=ngrams:512")["version"] == "language-id@1"
     mails = (f"data.source={shop.folder / 'mails.mbox'}", "data.columns={stars: label}", "train.epochs=2")
     trained = train(shop, "star-rating", "base=tiny", *mails)
-    assert (trained["version"], trained["rows"]) == ("star-rating@1", 30)
+    assert (trained["version"], trained["rows"]["train"]) == ("star-rating@1", 30)
     with shop.hub.serving("--engine", "torch") as client:
         first = called(shop, client)
         upgraded = second(shop, client, first)
@@ -174,11 +174,14 @@ def second(shop: Shop, client: httpx.Client, first: dict[str, Any]) -> dict[str,
 
 def broken(shop: Shop, client: httpx.Client, upgraded: dict[str, Any]) -> None:
     """A version that cannot be imported is not left installed; one that cannot answer is not taken in."""
-    error = shop.fails("plugins", "install", str(shop.wheels[f"{STARS}-0.4.0"]))
+    worse = ("plugins", "install", str(shop.wheels[f"{STARS}-0.4.0"]))
+    error = shop.fails(*worse)
+    assert "(versions_unreadable)" in error and "Live as: star-rating. Nothing was changed" in error
+    error = shop.fails(*worse, "--yes")
     assert "No module named 'a_module_of_nobody'" in error
     assert "0.2.0 is installed again" in error
     assert shop.plugins()[STARS]["change"] == "", "the server runs what is installed"
-    shop.install(f"{STARS}-0.3.0")
+    shop.hub.run("plugins", "install", str(shop.wheels[f"{STARS}-0.3.0"]), "--yes")
     error = shop.fails("plugins", "reload")
     assert "(deployments_lost)" in error and "star-rating" in error
     assert ask(client) == upgraded

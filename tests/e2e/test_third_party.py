@@ -147,7 +147,7 @@ def test_they_are_called_upgraded_broken_disabled_and_removed_while_others_answe
         upgraded = second(shop, client, first)
         broken(shop, client, upgraded)
         gone_and_back(shop, client, upgraded)
-    assert "No problems" in shop.hub.run("doctor")
+    assert "Nothing to repair" in shop.hub.run("doctor")
 
 
 def called(shop: Shop, client: httpx.Client) -> dict[str, Any]:
@@ -155,7 +155,7 @@ def called(shop: Shop, client: httpx.Client) -> dict[str, Any]:
     first = ask(client)
     assert first["star-rating"]["stars"] in {1, 2, 3, 4, 5}
     assert first["language-id"]["language"] in {"de", "en", "fr"}
-    engines = {base["name"]: base["engine"]["name"] for base in shop.hub.json("status")["bases"]}
+    engines = {one["base"]: one["engine"]["name"] for one in shop.hub.json("status")["engines"]}
     assert (engines["ngrams-512"], engines["tiny"]) == ("ngrams", "torch")
     return first
 
@@ -174,10 +174,7 @@ def second(shop: Shop, client: httpx.Client, first: dict[str, Any]) -> dict[str,
 
 def broken(shop: Shop, client: httpx.Client, upgraded: dict[str, Any]) -> None:
     """A version that cannot be imported is not left installed; one that cannot answer is not taken in."""
-    worse = ("plugins", "install", str(shop.wheels[f"{STARS}-0.4.0"]))
-    error = shop.fails(*worse)
-    assert "(versions_unreadable)" in error and "Live as: star-rating. Nothing was changed" in error
-    error = shop.fails(*worse, "--yes")
+    error = shop.fails("plugins", "install", str(shop.wheels[f"{STARS}-0.4.0"]), "--yes")
     assert "No module named 'a_module_of_nobody'" in error
     assert "0.2.0 is installed again" in error
     assert shop.plugins()[STARS]["change"] == "", "the server runs what is installed"
@@ -185,17 +182,14 @@ def broken(shop: Shop, client: httpx.Client, upgraded: dict[str, Any]) -> None:
     error = shop.fails("plugins", "reload")
     assert "(deployments_lost)" in error and "star-rating" in error
     assert ask(client) == upgraded
-    shop.install(f"{STARS}-0.2.0")
 
 
 def gone_and_back(shop: Shop, client: httpx.Client, upgraded: dict[str, Any]) -> None:
     """Without its plugin a deployment says so, the others go on, and it answers again once that is back."""
     shop.hub.run("plugins", "disable", LANGUAGE)
     shop.hub.run("plugins", "uninstall", MBOX)
-    assert "mails.mbox" in shop.fails("data", "inspect", str(shop.folder / "mails.mbox"))
     shop.hub.run("plugins", "uninstall", STARS, "--force")
-    assert "(deployments_lost)" in shop.fails("plugins", "reload")
-    assert ask(client) == upgraded
+    assert {STARS, MBOX}.isdisjoint(one for one, found in shop.plugins().items() if found["version"])
     shop.hub.run("plugins", "reload", "--force")
     lost = {"star-rating": "not_ready", "language-id": "not_ready"}
     assert ask(client) == {**upgraded, **lost}

@@ -21,6 +21,7 @@ class FieldKind(StrEnum):
     TOKENS = "tokens"  # tuple[str, ...], a text in words; a string is split at white space
     TAGS = "tags"  # tuple[str, ...], one per token: "O", or a type after "B-", "I-", "L-" or "U-"
     ENTITIES = "entities"  # tuple[{"start", "end", "label"}, ...], offsets in characters; empty: none
+    RELATIONS = "relations"  # tuple[{"head", "tail", "label"}, ...], indices of ENTITIES; empty: none
     NUMBER = "number"  # float
     MESSAGES = "messages"  # tuple[{"role", "content"}, ...], a chat; empty: none
 

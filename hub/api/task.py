@@ -158,6 +158,19 @@ class Task(ABC, Generic[RequestT, ResponseT]):
         """
         return None
 
+    def load(self) -> None:
+        """Load what its calls read, such as an index or a word list; once in a process that uses the task.
+
+        `plugin_settings` is set by then, and no call comes before it returns. An error makes the plugin
+        broken, with its message as the reason.
+        """
+
+    def unload(self) -> None:
+        """Release what `load` took, such as files and connections; once, when a server ends.
+
+        A running call may still read it, and a process that is killed calls nothing.
+        """
+
     def agrees(self, answer: ResponseT, other: ResponseT) -> bool | None:
         """Return whether two answers to a request agree; None if they cannot be compared.
 

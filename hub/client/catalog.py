@@ -189,6 +189,7 @@ class _LocalRuntime:
 
     def close(self) -> None:
         self._runtime.close()
+        self._runtime.registry.unload()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()

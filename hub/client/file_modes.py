@@ -16,19 +16,25 @@ from hub.keys import HASH_PREFIX
 from hub.store.doctor import Finding, Severity
 from hub.store.store import CATALOG_FILE
 
-__all__ = ["open_files"]
+__all__ = ["SESSION_KEY_FILE", "open_files"]
+
+SESSION_KEY_FILE = "session.key"  # signs the sessions of the console
 
 OTHERS = 0o077
 
 
 def open_files(settings: Settings) -> Iterator[Finding]:
-    """Report secrets to which others have access: admin key, key of TLS, catalog, hub.toml."""
+    """Report secrets to which others have access: the keys of admin, sessions and TLS, catalog, hub.toml."""
     if os.name != "posix":
         return
     key, catalog = settings.home / KEY_FILE, settings.home / CATALOG_FILE
     if _is_open(key):
         after = "If somebody may have read it: delete it and restart the server."
         yield _finding("admin_key_open", [key], after)
+    session_key = settings.home / SESSION_KEY_FILE
+    if _is_open(session_key):
+        after = "If somebody may have read it: delete it and restart the server, which ends all sessions."
+        yield _finding("session_key_open", [session_key], after)
     tls_key = Path(settings.serve.tls_key)
     if settings.serve.tls_key and _is_open(tls_key):
         after = "If somebody may have read it: have a new certificate made for a new key."
@@ -75,8 +81,8 @@ def _has_secrets(config: Path) -> bool:
     serve = _section(sections, "serve")
     keys = [serve.get("admin_key"), *(serve.get("api_keys") or ())]
     urls = [_section(sections, "catalog").get("url"), _section(sections, "store").get("blobs")]
-    plain = any(key and not str(key).startswith(HASH_PREFIX) for key in keys)
-    return plain or any("@" in str(url) for url in urls if url)
+    plain = any(key and not str(key).startswith(HASH_PREFIX) for key in keys) or serve.get("session_key")
+    return bool(plain) or any("@" in str(url) for url in urls if url)
 
 
 def _section(sections: Mapping[str, Any], name: str) -> Mapping[str, Any]:

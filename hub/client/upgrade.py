@@ -28,6 +28,7 @@ from hub.store.store import Store
 __all__ = ["main", "unreadable_after"]
 
 MAX_S = 300.0  # thousands of versions take seconds; an import may hang
+MAX_REHEARSED = 200  # versions whose task's example is tried, some 50 ms each
 _LIBRARIES = ("*.data/purelib", "*.data/platlib")  # folders of a wheel that belong into site-packages
 
 
@@ -106,7 +107,7 @@ def main() -> None:
     open_to = settings.plugins.model_copy(update={"policy": "all", "wheels_only": False, "locked": False})
     registry = activate(Registry.load(others | set(question["disabled"]), open_to))
     with closing(Store.of(settings)) as store:
-        found = find_unreadable(store, registry, distribution)
+        found = find_unreadable(store, registry, distribution, rehearse=MAX_REHEARSED)
     Path(sys.argv[1]).write_text(json.dumps([asdict(one) for one in found]), encoding="utf-8")
     os._exit(0)  # do not wait for threads of the plugin
 

@@ -9,13 +9,12 @@ from starlette.responses import Response, StreamingResponse
 
 from hub.console.live import LiveFigures
 from hub.console.routes import HEADERS, sessions_of
-from hub.console.sessions import COOKIE
 from hub.errors import HubError
 from hub.http.hub import hub_of
 from hub.http.stream import EVENTS
 from hub.http.stream import HEADERS as NO_BUFFER
 
-__all__ = ["live_of", "live_part"]
+__all__ = ["html_event", "live_of", "live_part"]
 
 SIGNED_OUT = "signed-out"  # an event on which the page loads again
 
@@ -37,13 +36,18 @@ async def _parts(request: Request, part: Callable[[], Awaitable[str]]) -> AsyncG
         if runtime.draining:  # an open stream would delay the end of the server
             return
         try:
-            sessions_of(request).read(request.cookies.get(COOKIE))
+            sessions_of(request).of(request.cookies)
             text = await part()
         except HubError:
             yield f"event: {SIGNED_OUT}\ndata: \n\n".encode()
             return
         if text != sent:
             sent = text
-            yield "".join(f"data: {line}\n" for line in text.splitlines()).encode() + b"\n"
+            yield html_event(text)
         else:
             yield b":\n\n"  # shows a client that left
+
+
+def html_event(text: str) -> bytes:
+    """Return an event whose HTML the page puts in place of what it had."""
+    return "".join(f"data: {line}\n" for line in text.splitlines()).encode() + b"\n"

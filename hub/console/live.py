@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections import deque
 from collections.abc import AsyncGenerator, Callable
@@ -11,10 +12,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from hub.client.metrics import Scrape, figures, read
+from hub.errors import log_fault
 
 __all__ = ["LiveFigures", "LiveReading"]
 
+log = logging.getLogger(__name__)
+
 EVERY_S = 2.0
+LATE_S = 10.0  # after which pages look at what does not come from readings
 KEPT = 150  # readings
 IDLE_S = 120.0  # without a page, after which reading stops
 _NAMES = ("hub_", "vllm:lora_requests_info", "# TYPE hub_", "# TYPE vllm:lora_requests_info")
@@ -56,12 +61,14 @@ class LiveFigures:
             self._task = asyncio.get_running_loop().create_task(self._read_on())
 
     async def watch(self) -> AsyncGenerator[None]:
-        """Yield at once, and then whenever there is a new reading."""
+        """Yield at once, and then whenever there is a new reading, or when it is late."""
         yield None
         while True:
             self.want()
             async with self._changed:
-                await self._changed.wait()
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(LATE_S):
+                        await self._changed.wait()
             yield None
 
     async def close(self) -> None:
@@ -73,14 +80,20 @@ class LiveFigures:
 
     async def _read_on(self) -> None:
         while time.monotonic() - self._wanted < IDLE_S:
-            now = await asyncio.to_thread(self._scrape)
-            if self._before:
-                self._readings.append(LiveReading(now.at, figures(self._before, now)))
-            self._before = now
+            try:
+                await self._read()
+            except Exception as error:  # pages go on to show the rest
+                log_fault(log, "The figures of the console cannot be read", error)
             async with self._changed:
                 self._changed.notify_all()
             await asyncio.sleep(EVERY_S)
         self._before = None  # a gap would be shown as one long interval
+
+    async def _read(self) -> None:
+        now = await asyncio.to_thread(self._scrape)
+        if self._before:
+            self._readings.append(LiveReading(now.at, figures(self._before, now)))
+        self._before = now
 
     def _scrape(self) -> Scrape:
         lines = self._text().decode().splitlines()

@@ -14,8 +14,8 @@ from starlette.responses import Response
 
 from hub.console.assets import ROOT
 from hub.console.render import render
-from hub.console.sessions import COOKIE, ConsoleSession, Sessions
-from hub.errors import BadRequest, Forbidden, HubError, Unauthorized
+from hub.console.sessions import ConsoleSession, Sessions
+from hub.errors import BadRequest, Forbidden, HubError, NotReady, Unauthorized
 from hub.http.auth import ACCOUNT, CALLER, Right
 from hub.http.forms import read_form
 from hub.http.hub import hub_of
@@ -39,6 +39,7 @@ __all__ = [
 
 SIGN_IN = f"{ROOT}/sign-in"
 FORM_BYTES = 1_048_576  # of a form without a file
+AGAIN_S = 2  # after which a page that cannot be shown yet loads itself again
 _PHRASES = {status.value: status.phrase for status in HTTPStatus}
 _SESSION = "hub.session"  # scope key: the ConsoleSession of the request
 _FORM = "hub.form"  # scope key: the form of the request
@@ -50,6 +51,7 @@ HEADERS = {
     "content-security-policy": _POLICY,
     "cross-origin-opener-policy": "same-origin",
     "cache-control": "no-store",
+    "vary": "accept, cookie, hx-request",
     # With the other answers' `no-referrer`, a browser would send the forms with `Origin: null`.
     "referrer-policy": "same-origin",
 }
@@ -61,7 +63,7 @@ class ConsoleRoute(InferRoute):
     root = ROOT
 
     async def admit(self, request: Request) -> None:
-        session = sessions_of(request).read(request.cookies.get(COOKIE))
+        session = sessions_of(request).of(request.cookies)
         caller = session.caller
         if not caller.may(self.right):
             raise Forbidden(f"This page needs the right '{self.right}', and the key has: {caller.scopes}.")
@@ -140,7 +142,7 @@ def add_page(
 def page(request: Request, template: str, title: str, /, **data: Any) -> Response:
     """Return a page, or its data as JSON if the request asks for that alone."""
     if request.headers.get("accept", "").startswith("application/json"):
-        return json_response(data)
+        return json_response(data, headers=HEADERS)
     return html(render(template, title=title, **common(request), **data))
 
 
@@ -171,7 +173,10 @@ def redirect(path: str, **query: str) -> Response:
 def error_page(request: Request, error: HubError) -> Response:
     """Return an error: as a page, as a part of one that a script asked for, or as JSON."""
     if request.headers.get("accept", "").startswith("application/json"):
-        return error_response(error)
+        return error_response(error, HEADERS)
+    if isinstance(error, NotReady) and request.method == "GET":
+        text = render("loading.html", title="Loading", error=error, **common(request))
+        return html(text, error.status, {"refresh": str(AGAIN_S), "retry-after": str(AGAIN_S)})
     name = "problem.html" if request.headers.get("hx-request") else "error.html"
     title = _PHRASES.get(error.status, "Error")
     text = render(name, title=title, error=error, **common(request))
@@ -211,7 +216,7 @@ def text_of(request: Request, field: str, default: str | None = None) -> str:
 def _signed_out(request: Request, error: Unauthorized) -> Response:
     """Send a browser to sign in, and from there to the page that it asked for."""
     if request.headers.get("accept", "").startswith("application/json"):
-        return error_response(error)
+        return error_response(error, HEADERS)
     here = request.url.path + (f"?{request.url.query}" if request.url.query else "")
     next_page = f"?next={quote(here, safe='')}" if request.method == "GET" else ""
     if request.headers.get("hx-request"):  # a part of a page: the whole page must go

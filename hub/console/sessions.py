@@ -12,15 +12,14 @@ import hmac
 import re
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from hub.errors import Forbidden, Unauthorized
 from hub.http.auth import Caller, Keys, digest_of
 
-__all__ = ["COOKIE", "ConsoleSession", "Sessions"]
+__all__ = ["ConsoleSession", "Sessions"]
 
-COOKIE = "hub_session"
 MAX_COOKIE = 512  # characters
 _TOKEN = re.compile(
     r"(?P<id>[A-Za-z0-9_-]{1,64})\.(?P<ends>[0-9]{1,12})\."
@@ -56,6 +55,8 @@ class Sessions:
         self._secret = secret
         self.seconds = seconds
         self._clock = clock
+        # Browsers send a cookie to all ports of a host, where other hubs may be.
+        self.cookie = f"hub_session_{_sign(secret, b'cookie')[:8]}"
 
     async def sign_in(self, key: str) -> str:
         """Return the cookie for a key.
@@ -68,6 +69,10 @@ class Sessions:
         ends = int(self._clock()) + self.seconds
         body = f"{caller.id}.{ends}.{secrets.token_urlsafe(12)}"
         return f"{body}.{self._mac(body, digest_of(key))}"
+
+    def of(self, cookies: Mapping[str, str]) -> ConsoleSession:
+        """Return the session of a request; raises as `read`."""
+        return self.read(cookies.get(self.cookie))
 
     def read(self, cookie: str | None) -> ConsoleSession:
         """Return the session of a cookie.

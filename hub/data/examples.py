@@ -13,7 +13,7 @@ from pydantic import BaseModel
 
 from hub.api import BadData, BadRequest, Example, Field, Task
 from hub.api.kinds.reader import FilteredRow, InvalidRow, RawRow, Table
-from hub.data.fields import LABELLED, Filtered, Unusable, convert
+from hub.data.fields import Filtered, Unusable, check_relations, convert, labelled_fields
 from hub.data.read.folders import files_of, open_place
 from hub.data.texts import Preprocessor
 from hub.progress import Progress, silent
@@ -155,7 +155,8 @@ class _Reader:
         texts: Preprocessor,
         needs_label: bool = False,
     ) -> None:
-        self.labelled = [field.name for field in task.fields if field.kind in LABELLED] if needs_label else []
+        self.fields = [field.name for field in labelled_fields(task.fields)]
+        self.labelled = self.fields if needs_label else []
         self.recipe = recipe
         self.texts = texts
         self.part = part
@@ -179,6 +180,7 @@ class _Reader:
             if normal_label(_word(row.values.get(column))) not in values:
                 raise Filtered(f"another {column}")
         example = {field.name: self._value(field, row) for field in self.task.fields}
+        check_relations(self.task.fields, example)
         if self.labelled and all(example[field] is None for field in self.labelled):
             raise Unusable(f"has no label: {' and '.join(self.labelled)} empty or absent")
         processed = self.texts.process(example)
@@ -213,7 +215,8 @@ class _Reader:
         if column not in row.values and field.required:
             raise Unusable(f"has no column {column!r}")
         data = self.recipe.data
-        return convert(field, row.values.get(column), data.labels, data.separator)
+        rules = data.labels if field.name in self.fields else LabelRules()
+        return convert(field, row.values.get(column), rules, data.separator)
 
     def _column_of(self, field: Field) -> str | int | None:
         if field.name in self.part.set:
@@ -274,6 +277,6 @@ def _check_fields(recipe: Recipe, which: str, task: AnyTask) -> None:
             f"there is no reader {recipe.data.format!r}. Available: auto, {', '.join(sorted(formats))}",
         )
     rules = recipe.data.labels
-    labelled = any(field.kind in LABELLED for field in task.fields)
+    labelled = bool(labelled_fields(task.fields))
     if (rules.rename or rules.bins or rules.only) and not labelled:
         raise recipe.error("data.labels", f"task {recipe.task} has no labels")

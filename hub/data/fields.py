@@ -13,10 +13,16 @@ from hub.data.read.cell_lists import UnreadableList, is_missing, literal, litera
 from hub.recipe.label_names import normal_label
 from hub.recipe.recipe import LabelRules
 
-__all__ = ["LABELLED", "Filtered", "Unusable", "convert", "labels_in"]
+__all__ = ["LABELLED", "Filtered", "Unusable", "check_relations", "convert", "labelled_fields", "labels_in"]
 
-LABELLED = (FieldKind.LABEL, FieldKind.LABELS, FieldKind.TAGS, FieldKind.ENTITIES)
-_MAY_BE_EMPTY = (FieldKind.LABELS, FieldKind.ANSWERS, FieldKind.ENTITIES, FieldKind.MESSAGES)
+LABELLED = (FieldKind.LABEL, FieldKind.LABELS, FieldKind.TAGS, FieldKind.ENTITIES, FieldKind.RELATIONS)
+_MAY_BE_EMPTY = (
+    FieldKind.LABELS,
+    FieldKind.ANSWERS,
+    FieldKind.ENTITIES,
+    FieldKind.RELATIONS,
+    FieldKind.MESSAGES,
+)
 # Keys of our own format and Prodigy; of doccano; of Label Studio; of Hugging Face pipelines.
 _ENTITY_KEYS = (
     ("start", "start_offset"),
@@ -70,6 +76,13 @@ def _is_empty(field: Field, value: Any, rules: LabelRules) -> bool:
     return not word or (field.kind in LABELLED and is_missing(word) and word not in rules.rename)
 
 
+def labelled_fields(fields: Iterable[Field]) -> list[Field]:
+    """Return the fields that hold labels; of a task that learns relations, entities are part of the input."""
+    found = [field for field in fields if field.kind in LABELLED]
+    related = any(field.kind is FieldKind.RELATIONS for field in found)
+    return [field for field in found if not (related and field.kind is FieldKind.ENTITIES)]
+
+
 def labels_in(field: Field, value: Any) -> tuple[str, ...]:
     """Return the labels in a converted value, in order; for tags and entities, their distinct types."""
     if value is None or field.kind not in LABELLED:
@@ -78,8 +91,8 @@ def labels_in(field: Field, value: Any) -> tuple[str, ...]:
         return (value,)
     if field.kind is FieldKind.TAGS:
         return _distinct(split_tag(tag)[1] for tag in value if tag != "O")
-    if field.kind is FieldKind.ENTITIES:
-        return _distinct(entity["label"] for entity in value)
+    if field.kind in (FieldKind.ENTITIES, FieldKind.RELATIONS):
+        return _distinct(item["label"] for item in value)
     return tuple(value)
 
 
@@ -206,6 +219,38 @@ def _entity(item: Any, cell: _Cell) -> dict[str, Any]:
     return {"start": start, "end": end, "label": _known(_word(label, cell.rules), cell.rules)}
 
 
+def _relations(value: Any, cell: _Cell) -> tuple[dict[str, Any], ...]:
+    """Accept the forms of `_entities`; a label may be called a type."""
+    return tuple(_relation(item, cell) for item in _objects(value, ("head", "tail", "label"), "relations"))
+
+
+def _relation(item: Any, cell: _Cell) -> dict[str, Any]:
+    if isinstance(item, list | tuple) and len(item) == 3:
+        item = dict(zip(("head", "tail", "label"), item, strict=True))
+    found = item if isinstance(item, Mapping) else {}
+    head, tail, label = found.get("head"), found.get("tail"), _first(found, ("label", "type"))
+    if type(head) is not int or type(tail) is not int or min(head, tail) < 0 or is_missing(label):
+        raise Unusable("needs the indices of two entities, head and tail, and a label in each relation")
+    return {"head": head, "tail": tail, "label": _known(_word(label, cell.rules), cell.rules)}
+
+
+def check_relations(fields: Iterable[Field], example: Mapping[str, Any]) -> None:
+    """Check that the relations of an example are between two of its entities.
+
+    Raises:
+        Unusable: one names an entity that is not there, or one twice.
+    """
+    kinds = {field.kind: field.name for field in fields if example[field.name] is not None}
+    if FieldKind.RELATIONS not in kinds or FieldKind.ENTITIES not in kinds:
+        return
+    known = len(example[kinds[FieldKind.ENTITIES]])
+    for relation in example[kinds[FieldKind.RELATIONS]]:
+        head, tail = relation["head"], relation["tail"]
+        if max(head, tail) >= known or head == tail:
+            name = kinds[FieldKind.RELATIONS]
+            raise Unusable(f"{name} has one from entity {head} to {tail}, and there are {known} entities")
+
+
 def _messages(value: Any, cell: _Cell) -> tuple[dict[str, str], ...]:
     """Accept the forms of `_answers`; the task checks the roles."""
     return tuple(_message(item, cell) for item in _objects(value, ("role", "content"), "messages"))
@@ -230,6 +275,7 @@ _CONVERTERS: dict[FieldKind, Callable[[Any, _Cell], Any]] = {
     FieldKind.TOKENS: _tokens,
     FieldKind.TAGS: _tags,
     FieldKind.ENTITIES: _entities,
+    FieldKind.RELATIONS: _relations,
     FieldKind.NUMBER: _number,
     FieldKind.MESSAGES: _messages,
 }

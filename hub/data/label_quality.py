@@ -9,7 +9,7 @@ from typing import Any
 
 from hub.api import Example, FieldKind, HeadKind, split_tag
 from hub.data.examples import AnyTask, Item
-from hub.data.fields import LABELLED, labels_in
+from hub.data.fields import labelled_fields, labels_in
 from hub.registry.loaded import LoadedTask
 
 __all__ = [
@@ -26,11 +26,11 @@ __all__ = [
 def target_key(item: Item, task: AnyTask) -> str:
     """Return a text that is equal for examples with equal labels; "" if the task has no labels."""
     parts = []
-    for field in task.fields:
+    for field in labelled_fields(task.fields):
         value = item.example[field.name]
-        if field.kind not in LABELLED or value is None:
+        if value is None:
             continue
-        unordered = field.kind in (FieldKind.LABELS, FieldKind.ENTITIES)
+        unordered = field.kind in (FieldKind.LABELS, FieldKind.ENTITIES, FieldKind.RELATIONS)
         parts.append(repr(sorted(map(_flat, value)) if unordered else value))
     return "|".join(parts)
 
@@ -103,8 +103,8 @@ def _replace_labels(example: Example, task: AnyTask, labels: frozenset[str], oth
 
     changed = {
         field.name: _RELABEL[field.kind](example[field.name], new)
-        for field in task.fields
-        if field.kind in LABELLED and example[field.name] is not None
+        for field in labelled_fields(task.fields)
+        if example[field.name] is not None
     }
     return {**example, **changed}
 
@@ -114,15 +114,16 @@ def _tag(tag: str, new: Callable[[str], str]) -> str:
     return tag.removesuffix(kind) + new(kind) if kind else tag
 
 
-def _entity(entity: Mapping[str, Any], new: Callable[[str], str]) -> dict[str, Any]:
-    return {**entity, "label": new(entity["label"])}
+def _labelled(item: Mapping[str, Any], new: Callable[[str], str]) -> dict[str, Any]:
+    return {**item, "label": new(item["label"])}
 
 
 _RELABEL: Mapping[FieldKind, Callable[[Any, Callable[[str], str]], Any]] = {
     FieldKind.LABEL: lambda value, new: new(value),
     FieldKind.LABELS: lambda value, new: tuple(dict.fromkeys(map(new, value))),
     FieldKind.TAGS: lambda value, new: tuple(_tag(tag, new) for tag in value),
-    FieldKind.ENTITIES: lambda value, new: tuple(_entity(entity, new) for entity in value),
+    FieldKind.ENTITIES: lambda value, new: tuple(_labelled(entity, new) for entity in value),
+    FieldKind.RELATIONS: lambda value, new: tuple(_labelled(relation, new) for relation in value),
 }
 
 
@@ -136,4 +137,5 @@ def has_one_label(loaded: LoadedTask, items: Iterable[Item]) -> bool:
 
 def labels_of(item: Item, task: AnyTask) -> set[str]:
     """Return the labels of a row."""
-    return {label for field in task.fields for label in labels_in(field, item.example[field.name])}
+    fields = labelled_fields(task.fields)
+    return {label for field in fields for label in labels_in(field, item.example[field.name])}

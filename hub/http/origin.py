@@ -23,7 +23,8 @@ _BYTES = "application/octet-stream"
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 _HOST = re.compile(r"(?P<name>\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::(?P<port>\d{0,5}))?", re.IGNORECASE)
 _DEFAULT_PORTS = {"http": "80", "https": "443"}
-CLOSED = ("/admin", "/v1/load_lora_adapter", "/v1/unload_lora_adapter")  # to pages of other origins
+# To pages of other origins.
+CLOSED = ("/admin", "/console", "/v1/load_lora_adapter", "/v1/unload_lora_adapter")
 EXPOSED = (
     "retry-after",
     "server-timing",
@@ -105,7 +106,7 @@ class BrowserGuard:
 
 
 class PageAccess(CORSMiddleware):
-    """Permits pages of `origins` to send requests and to read answers, except those of /admin.
+    """Permits pages of `origins` to send requests and to read answers, except of /admin and the console.
 
     Credentials that a browser adds by itself are never permitted: keys are in a header that a page must set.
     """

@@ -87,10 +87,14 @@ class GraftHub:
 
     @bentoml.on_shutdown  # type: ignore[untyped-decorator]
     async def unload(self) -> None:
+        from hub.http.metrics.values import remove_dead_gauges
+
         runtime = self.hub.runtime
         await asyncio.to_thread(self.hub.metrics.stop)
         await asyncio.to_thread(self.hub.training.runner.stop)
         await asyncio.to_thread(runtime.close)
+        await asyncio.to_thread(runtime.registry.unload)
+        remove_dead_gauges(os.getpid())
         if tracing := self.hub.tracing:
             with suppress(TimeoutError):  # no collector answers
                 await asyncio.wait_for(asyncio.to_thread(tracing.close), EXPORT_S)
@@ -128,6 +132,7 @@ class GraftHub:
             log.error("This process does not take over: %s", error)
             channel.report_failure(error)
             await asyncio.to_thread(runtime.close)
+            await asyncio.to_thread(runtime.registry.unload)
             logging.shutdown()
             os._exit(1)
 

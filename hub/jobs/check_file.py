@@ -7,20 +7,16 @@ line and reason; or `error`, why the file as a whole cannot be read.
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from hub.config import child_environment
 from hub.errors import BadData
+from hub.jobs.aside import asked, give_way
 
 __all__ = ["check_file", "main"]
 
-TIMEOUT_S = 120
-NICE = 10
 MAX_INVALID = 20  # in an error
 _OTHER_DELIMITERS = (";", "\t", "|", ",")  # which `recipe.data.delimiter` of a job may name
 
@@ -31,18 +27,7 @@ def check_file(path: Path, shown: str) -> int:
     Raises:
         BadData: it has no rows, or rows that cannot be parsed; the message has their lines and reasons.
     """
-    command = [sys.executable, "-m", "hub.jobs.check_file", str(path)]
-    try:
-        done = subprocess.run(
-            command, env=child_environment(), capture_output=True, timeout=TIMEOUT_S, check=False
-        )
-    except subprocess.TimeoutExpired:
-        raise BadData(f"{shown}: was not read within {TIMEOUT_S} s. Send it in parts.") from None
-    if done.returncode:
-        raise BadData(f"{shown}: cannot be read as {path.suffix[1:]}.")
-    found: dict[str, Any] = json.loads(done.stdout)
-    if reason := found.get("error"):
-        raise BadData(str(reason).replace(str(path), shown).replace(path.name, shown))
+    found = asked("hub.jobs.check_file", path, shown)
     if invalid := found["invalid"]:
         listed = "; ".join(f"line {row['line']} {row['reason']}" for row in invalid)
         more = f"; and {found['more']} more" if found["more"] else ""
@@ -55,7 +40,7 @@ def check_file(path: Path, shown: str) -> int:
 
 def main() -> None:
     """Parse the file that the command line names."""
-    os.nice(NICE)
+    give_way()
     print(json.dumps(_parsed(Path(sys.argv[1]))))
 
 

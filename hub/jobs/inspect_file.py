@@ -7,20 +7,17 @@ Prints one JSON object: the profile of `hub data inspect`, and `rows`, the first
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from hub.config import child_environment, load_settings
-from hub.errors import BadData, HubError
+from hub.config import load_settings
+from hub.errors import HubError
+from hub.jobs.aside import asked, give_way
 
 __all__ = ["inspect_file", "main"]
 
-TIMEOUT_S = 120
-NICE = 10
 SHOWN_ROWS = 5
 MAX_CHARS = 300  # of a value in a row
 Json = dict[str, Any]
@@ -32,25 +29,12 @@ def inspect_file(path: Path, shown: str, task: str = "") -> Json:
     Raises:
         BadData: it cannot be read, or has no columns that fit the task.
     """
-    command = [sys.executable, "-m", "hub.jobs.inspect_file", str(path), task]
-    try:
-        done = subprocess.run(
-            command, env=child_environment(), capture_output=True, timeout=TIMEOUT_S, check=False
-        )
-    except subprocess.TimeoutExpired:
-        raise BadData(f"{shown}: was not read within {TIMEOUT_S} s.") from None
-    if done.returncode:
-        raise BadData(f"{shown}: cannot be read as {path.suffix[1:]}.")
-    found: Json = json.loads(done.stdout)
-    if reason := found.get("error"):
-        raise BadData(str(reason).replace(str(path), shown).replace(path.name, shown))
-    return found
+    return asked("hub.jobs.inspect_file", path, shown, task)
 
 
 def main() -> None:
     """Profile the file that the command line names."""
-    if hasattr(os, "nice"):
-        os.nice(NICE)
+    give_way()
     path, task = Path(sys.argv[1]), sys.argv[2] if len(sys.argv) > 2 else ""
     try:
         found = _profiled(path, task)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from threading import RLock
 from typing import Any
 
+from hub.api import Extension
 from hub.errors import BadPlugin, NotFound, PluginConflict
 from hub.registry.discovery import CORE, PluginState, PluginStatus
 from hub.registry.kinds import ExtensionT, Kind, SpecT
@@ -86,6 +87,11 @@ class Extensions:
                 yield claim.spec, self._build(claim)
             except BadPlugin:
                 continue  # kept in _failures, which `problems` reads
+
+    def built(self) -> list[tuple[str, Extension[Any]]]:
+        """Return every extension that was built, with "reader mbox" and so on."""
+        with self._lock:
+            return [(f"{kind} {name}", one) for (_, kind, name), one in self._built.items()]
 
     def labels(self) -> list[str]:
         """Return "reader mbox" and so on for every extension that is not the hub's own; `load` takes them."""

@@ -17,7 +17,7 @@ from hub.errors import BadPlugin, NotFound, PluginConflict
 from hub.registry.discovery import BUILT_IN, CORE, FoundPlugin, PluginStatus, find_plugins
 from hub.registry.extensions import Extensions
 from hub.registry.loaded import LoadedTask, load_task
-from hub.registry.plugin import LoadedPlugin, load_plugin, managers
+from hub.registry.plugin import LoadedPlugin, load_plugin, managers, unload
 from hub.registry.policy import refusals
 from hub.registry.screening import screen
 from hub.registry.snapshot import Snapshot, installation_key
@@ -185,6 +185,15 @@ class Registry:
             except BadPlugin as error:
                 self._failures[name] = str(error)
                 raise
+
+    def unload(self) -> None:
+        """Release what the tasks and extensions that were built hold; waits a few seconds for each."""
+        with self._lock:
+            loaded, self._loaded = list(self._loaded.values()), {}
+        for one in loaded:
+            unload(f"task {one.spec.name}", one.task.unload)
+        for label, extension in self.extensions.built():
+            unload(label, extension.unload)
 
     def plugin_of(self, name: str) -> PluginRef:
         """Return the plugin that provides a task, with the fingerprint that manifests record.

@@ -126,6 +126,8 @@ def load_task(spec: TaskSpec, settings: BaseModel | None = None) -> LoadedTask:
             _check_number(spec, task, response)
         if settings is not None:
             task.plugin_settings = settings
+        with plugin_call(spec.name, "load()"):
+            task.load()
         return LoadedTask(spec, task, request, response)
     except BadPlugin as error:
         raise BadPlugin(f"Task {spec.name!r}: {error}") from error.__cause__

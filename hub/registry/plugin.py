@@ -1,9 +1,11 @@
-"""Loads one plugin in isolation: imports its module, calls its hooks, validates its settings."""
+"""Loads one plugin in isolation: imports its module, calls its hooks, validates its settings; unloads it."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection
+import logging
+import threading
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,17 +22,20 @@ from hub.api import (
     TaskSpec,
 )
 from hub.config import PluginSettings
-from hub.errors import BadPlugin
+from hub.errors import BadPlugin, log_fault
 from hub.registry.discovery import GROUPS, FoundPlugin, PluginStatus
 from hub.registry.kinds import KINDS, Kind
 from hub.registry.loaded import check_spec, describe_failure
 from hub.registry.settings import fill_settings
 from hub.registry.stdout import printing_to
 
-__all__ = ["LoadedPlugin", "load_plugin", "managers"]
+__all__ = ["LoadedPlugin", "load_plugin", "managers", "unload"]
+
+log = logging.getLogger(__name__)
 
 _SETTINGS = "hub_settings"
 _TASKS = "hub_tasks"
+UNLOAD_S = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,3 +166,20 @@ def _settings(
         return fill_settings(name, where, {})
     except BadPlugin:  # a setting without a default
         return NoOptions()
+
+
+def unload(who: str, call: Callable[[], None], seconds: float = UNLOAD_S) -> None:
+    """Call a plugin's `unload` in a thread, and wait for it at most so long; its failure is logged."""
+
+    def run() -> None:
+        try:
+            with printing_to():
+                call()
+        except (Exception, SystemExit) as error:
+            log_fault(log, f"The {who} did not unload", error)
+
+    thread = threading.Thread(target=run, name=f"unload-{who}", daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if thread.is_alive():
+        log.warning("The %s did not unload within %g s.", who, seconds)

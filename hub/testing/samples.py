@@ -52,6 +52,7 @@ KINDS: Mapping[FieldKind, type | tuple[type, ...]] = {
     FieldKind.TOKENS: tuple,
     FieldKind.TAGS: tuple,
     FieldKind.ENTITIES: tuple,
+    FieldKind.RELATIONS: tuple,
     FieldKind.NUMBER: (int, float),
     FieldKind.MESSAGES: tuple,
 }
@@ -92,7 +93,7 @@ def with_strange_label(kind: FieldKind, value: Any) -> Any:
         return ("no such label",)
     if kind is FieldKind.TAGS:
         return ("B-no such label", *value[1:])
-    if kind is FieldKind.ENTITIES:
+    if kind in (FieldKind.ENTITIES, FieldKind.RELATIONS):
         return ({**value[0], "label": "no such label"}, *value[1:])
     return value
 

@@ -283,11 +283,12 @@ def test_a_training_that_did_not_finish_is_mentioned_and_one_that_runs_is_not(li
         assert run() == (0, [])
 
 
-def test_a_key_that_others_may_read(live) -> None:
-    key = live.path / "admin.key"
+@pytest.mark.parametrize("name", ["admin", "session"])
+def test_a_key_that_others_may_read(live, name) -> None:
+    key = live.path / f"{name}.key"
     key.write_text("k" * 32)
     key.chmod(0o644)
-    repaired("admin_key_open")
+    repaired(f"{name}_key_open")
     assert stat.S_IMODE(key.stat().st_mode) == 0o600
 
 

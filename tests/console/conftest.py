@@ -62,7 +62,7 @@ def home(tmp_path_factory: pytest.TempPathFactory, tiny_base_folder: Path) -> Fa
 
 @pytest.fixture(scope="module")
 def server(home: FakeHome) -> Iterator[TestClient]:
-    with serve(home.path) as client:
+    with serve(home.path, HUB_LOG__ACCESS="all") as client:
         yield client
 
 

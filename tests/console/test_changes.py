@@ -47,8 +47,8 @@ def test_a_canary_is_tried_and_promoted(desk: Browser) -> None:
     asked = fields(desk, "kind=deploy&version=desk@2&how=canary&percent=25")
     assert desk.send(CHANGE, **asked).status_code == 303
     shown = desk.get("/console/deployments").text
-    assert "75 %" in shown
-    assert "25 %" in shown
+    assert "75%" in shown
+    assert "25%" in shown
     assert "The trial" in desk.get("/console/deployments/desk").text
     question = desk.get(f"{CHANGE}?kind=promote").text
     assert "Promote desk@2 in place of desk@1" in question

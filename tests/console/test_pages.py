@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import logging
+import re
+
 import pytest
 
-from tests.console.conftest import Browser
+from hub.errors import NotReady
+from hub.http.telemetry.logs import FIELDS
+from hub.serving.runtime import Runtime
+from tests.console.conftest import ADMIN_KEY, Browser
 
 PAGES = (
     "/console/deployments",
@@ -36,7 +42,7 @@ def test_a_page_is_html_and_json(operator: Browser, path: str) -> None:
 def test_the_table_shows_versions_and_tracks(operator: Browser) -> None:
     shown = operator.get("/console/deployments").text
     assert "mood@2" in shown
-    assert "100 %" in shown
+    assert "100%" in shown
     data = operator.json("/console/deployments")
     assert [one["name"] for one in data["deployments"]] == ["mood"]
 
@@ -56,3 +62,43 @@ def test_trying_draws_the_answer_and_shows_the_code(operator: Browser) -> None:
 def test_a_bad_request_is_shown_with_its_code(operator: Browser) -> None:
     page = operator.send("/console/deployments/mood/try", text=" ")
     assert "invalid_text" in page.text
+
+
+def test_pages_are_in_no_document_of_the_interface(operator: Browser) -> None:
+    assert not [path for path in operator.json("/openapi.json")["paths"] if "console" in path]
+
+
+def test_metrics_and_logs_know_pages_by_their_template(
+    operator: Browser, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    secret = "a-private-text"
+    operator.send(f"/console/deployments/{secret}/try", text=secret)
+    operator.send("/console/deployments/mood/try", text=secret)
+    operator.get(f"/console/versions/{secret}@1")
+    operator.get(f"/console/{secret}")
+    operator.post("/console/sign-in", key=f"{secret}-key")
+    ours = "".join(one.getMessage() for one in caplog.records if one.name.startswith("hub"))
+    assert secret not in ours
+    assert ADMIN_KEY not in ours
+    templates = {getattr(one, FIELDS)["route"] for one in caplog.records if one.name == "hub.access"}
+    assert "/console/deployments/{name}/try" in templates
+    labels = re.findall(r'endpoint="(/console[^"]*)"', operator.get("/metrics").text)
+    assert labels
+    assert not [label for label in labels if secret in label or "mood" in label]
+
+
+def test_a_page_of_a_server_that_loads_loads_itself_again(
+    operator: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def loading(runtime: Runtime) -> None:
+        raise NotReady("The server is still loading.")
+
+    monkeypatch.setattr(Runtime, "_ready", loading)
+    page = operator.get("/console/engine")
+    assert page.status_code == 503
+    assert page.headers["refresh"] == "2"
+    assert "still loading" in page.text
+    assert "Sign out" in page.text
+    monkeypatch.undo()
+    assert operator.get("/console/engine").status_code == 200

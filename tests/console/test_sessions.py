@@ -98,6 +98,29 @@ def test_the_cookie_is_for_this_site_and_no_script(browser: Browser) -> None:
     assert "Secure" in secure
 
 
+def test_two_hubs_of_one_host_have_cookies_of_their_own() -> None:
+    assert sessions().cookie == sessions().cookie != sessions(secret=b"t" * 32).cookie
+
+
+def test_another_site_cannot_sign_a_browser_in(browser: Browser) -> None:
+    refused = browser.post("/console/sign-in", {"origin": "https://evil.example"}, key=ADMIN_KEY)
+    assert refused.status_code == 403
+    assert "set-cookie" not in refused.headers
+
+
+def test_each_sign_in_is_a_session_of_its_own(browser: Browser) -> None:
+    first, second = (browser.sign_in().headers["set-cookie"].partition(";")[0] for _ in range(2))
+    assert first != second
+
+
+def test_pages_and_their_data_are_kept_nowhere(operator: Browser) -> None:
+    for accept in ("text/html", "application/json"):
+        for path in ("/console/deployments", "/console/deployments/nothing"):
+            headers = operator.get(path, accept=accept).headers
+            assert headers["cache-control"] == "no-store"
+            assert "cookie" in headers["vary"]
+
+
 def test_a_wrong_key_is_refused_without_a_cookie(browser: Browser) -> None:
     refused = browser.sign_in("a-wrong-key-of-some-length")
     assert refused.status_code == 401

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hub.api import MAX_TEXT, Field, FieldKind
-from hub.data.fields import Filtered, Unusable, convert, labels_in
+from hub.data.fields import Filtered, Unusable, check_relations, convert, labelled_fields, labels_in
 from hub.recipe.recipe import LabelRules
 
 NO_RULES = LabelRules()
@@ -347,3 +347,39 @@ def test_any_cell_becomes_a_value_or_a_reason(kind: FieldKind, required: bool, v
         convert(field(kind, required), value, NO_RULES)
     except Unusable as error:
         assert str(error).startswith("cell ")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        [{"head": 0, "tail": 2, "label": "works for"}],
+        [[0, 2, "works for"]],
+        '[{"head": 0, "tail": 2, "type": "works for"}]',
+        {"head": [0], "tail": [2], "label": ["works for"]},
+    ],
+)
+def test_relations_are_pairs_of_entities_with_a_label(value: Any) -> None:
+    expected = ({"head": 0, "tail": 2, "label": "works for"},)
+    assert convert(field(FieldKind.RELATIONS), value, NO_RULES) == expected
+    assert labels_in(field(FieldKind.RELATIONS), expected) == ("works for",)
+
+
+def test_a_row_may_have_no_relation() -> None:
+    assert convert(field(FieldKind.RELATIONS), "", NO_RULES) == ()
+
+
+@pytest.mark.parametrize("value", [[[0, "1", "x"]], [[0, 1, None]], [[-1, 0, "x"]], [{"head": 0}], ["x"]])
+def test_a_relation_that_is_none_is_named(value: Any) -> None:
+    assert reason(FieldKind.RELATIONS, value).startswith("cell needs the indices of two entities, head and")
+
+
+def test_relations_are_between_two_entities_of_their_row() -> None:
+    fields = (Field("who", FieldKind.ENTITIES, ""), Field("ties", FieldKind.RELATIONS, ""))
+    who = ({"start": 0, "end": 1, "label": "a"}, {"start": 2, "end": 3, "label": "b"})
+    check_relations(fields, {"who": who, "ties": ({"head": 1, "tail": 0, "label": "x"},)})
+    check_relations(fields, {"who": who, "ties": None})
+    for head, tail in ((0, 2), (1, 1)):
+        with pytest.raises(Unusable, match=f"ties has one from entity {head} to {tail}, and there are 2"):
+            check_relations(fields, {"who": who, "ties": ({"head": head, "tail": tail, "label": "x"},)})
+    assert [one.name for one in labelled_fields(fields)] == ["ties"]
+    assert [one.name for one in labelled_fields(fields[:1])] == ["who"]

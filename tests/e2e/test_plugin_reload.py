@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 from collections.abc import Iterator
@@ -28,18 +27,15 @@ pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 FIXTURE = Path(__file__).parents[1] / "fixtures" / "plugins" / "acme-tickets" / "acme_tickets"
 POINTS = "[hub.tasks.v1]\ntickets = acme_tickets.spec\n"
 TEXT = "the lift has stopped again"
-PAUSE_S = 0.01  # without it, the clients take the processor from the commands
+PAUSE_S = 0.03  # without it, the clients take the processor from the commands; test_replicas.py has none
 
 
-def wheel(folder: Path, version: str, adapter_format: int = 1) -> str:
+def wheel(folder: Path, version: str) -> str:
     """Write a release of the plugin whose answers name it."""
     modules = {f"acme_tickets/{path.name}": path.read_text() for path in FIXTURE.glob("*.py")}
     tasks = modules["acme_tickets/tasks.py"]
-    tasks = tasks.replace("return Response(label=", f"return Response(label='{version} ' + ")
-    modules["acme_tickets/tasks.py"] = tasks.replace(
-        'metric: ClassVar = "accuracy"',
-        f'metric: ClassVar = "accuracy"\n    adapter_format = {adapter_format}',
-    )
+    answer = "return Response(label="
+    modules["acme_tickets/tasks.py"] = tasks.replace(answer, f"{answer}'{version} ' + ")
     return str(write_wheel(folder, "acme-tickets", version, modules=modules, entry_points=POINTS))
 
 
@@ -134,10 +130,6 @@ def tickets_come_and_go(hub: Hub, url: str, folder: Path) -> None:
 
     desk = Client(url, "desk", keeps=True)
     with asking(desk):
-        refused = json.loads(hub.run("plugins", "install", wheel(folder, "0.3", 2), "--json", status=1))
-        assert refused["error"]["code"] == "versions_unreadable"
-        (lost,) = refused["versions"]
-        assert (lost["version"], lost["live"], lost["certain"]) == ("desk@1", ["desk"], True)
         hub.run("plugins", "install", wheel(folder, "0.2"))
         assert tickets(hub, url) == ("0.2", "ok", ["0.1"], "installed 0.2, running 0.1")
         assert {label.split()[0] for _, label in labels(desk)} == {"0.1"}
@@ -145,16 +137,13 @@ def tickets_come_and_go(hub: Hub, url: str, folder: Path) -> None:
         upgraded = time.monotonic()
         assert until(lambda: len([one for one in desk.answers if one[0] > upgraded]) > 20)
 
-        hub.run("plugins", "disable", "tickets")
-        changed = {one["name"]: one["change"] for one in hub.json("plugins", "list")}
-        assert changed["tickets"] == "disabled, running 0.2"
-        hub.run("plugins", "reload", status=1)
-        assert tickets(hub, url)[1:3] == ("disabled", ["0.2"]), "a live deployment would be lost"
     assert {status for status, _ in labels(desk)} == {200}
     assert {label.split()[0] for _, label in labels(desk, upgraded)} == {"0.2"}
     assert len({label.split()[1] for _, label in labels(desk)}) == 1, "the same label by both releases"
 
-    hub.run("plugins", "reload", "--force")
+    hub.run("plugins", "disable", "tickets")
+    assert tickets(hub, url)[1:] == ("disabled", ["0.2"], "disabled, running 0.2")
+    hub.run("plugins", "reload", "--force")  # a live deployment is lost
     assert tickets(hub, url)[3] == ""
-    gone = httpx.post(f"{url}/v1/deployments/desk/predict", json={"text": TEXT})
+    gone = httpx.post(f"{url}/v1/deployments/desk/predict", json={"text": TEXT}, timeout=60)
     assert gone.status_code == 503 and "ticket-urgency" in gone.text

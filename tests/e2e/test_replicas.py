@@ -119,6 +119,21 @@ def test_a_worker_that_is_killed_disturbs_nobody_and_comes_back_with_what_is_liv
     metrics_add_up(server)  # with the gauges of the killed one it would be three workers
 
 
+def test_a_reload_replaces_one_worker_after_the_other_and_no_request_fails(server) -> None:
+    before = set(server.replicas())
+    hammer = Hammer(server.url, "mood")
+    with hammer.hammering(clients=2):
+        assert until(lambda: len({one.replica for one in hammer.with_status(200)}) == 2)
+        done = server.json("plugins", "reload")["reload"]
+        ended = time.monotonic()
+        assert until(lambda: len({one.replica for one in hammer.answers if one.began > ended}) == 2)
+    assert (done["state"], done["replaced"], done["replicas"]) == ("done", 2, 2)
+    assert {one.status for one in hammer.answers} == {200}
+    assert len({one.version for one in hammer.answers}) == 1
+    assert {one.replica for one in hammer.answers if one.began > ended}.isdisjoint(before)
+    assert set(server.replicas()).isdisjoint(before), "the previous ones took their rows away"
+
+
 def test_metrics_add_up_over_the_workers(server) -> None:
     metrics_add_up(server)
 
@@ -209,6 +224,11 @@ def shared(tmp_path, base_folder, postgres_url, s3_url, moto_server) -> Iterator
 def test_two_servers_share_a_database_and_a_bucket(shared, postgres_server) -> None:
     here, there = shared.here, shared.there
     assert until(lambda: len(here.replicas()) == 2)
+    assert shared.agree_on("mood@1")
+
+    kept = {id for id, one in here.replicas().items() if one["url"] == there.url}
+    assert here.json("plugins", "reload")["reload"]["state"] == "done"
+    assert len(here.replicas()) == 2 and kept <= set(here.replicas()), "each server reloads its own"
     assert shared.agree_on("mood@1")
 
     assert not shared.holds(there, "mood@2")

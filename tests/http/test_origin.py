@@ -266,3 +266,4 @@ def test_any_page_may_use_a_server_only_with_keys() -> None:
     check_exposure("127.0.0.1", load_settings(flags={"serve": keys}))
     assert is_allowed("https://any.example", "/v1/tasks", ["*"])
     assert not is_allowed("https://any.example", "/admin/status", ["*"])
+    assert not is_allowed("https://any.example", "/console/sign-in", ["*"])

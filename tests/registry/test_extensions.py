@@ -186,7 +186,7 @@ def test_listing_imports_no_class_and_no_heavy_library(install: Install, tmp_pat
 
 
 def test_a_renderer_is_found_by_its_task(install: Install, tmp_path: Path) -> None:
-    """The example of docs/plugins/renderers.md; the console does not use them yet."""
+    """The example of docs/plugins/renderers.md, by which tests/console shows answers."""
     install(write_page("renderers", tmp_path))
     extensions = Registry.load().extensions
     stars = extensions.get(RENDERERS, "task:sentiment")

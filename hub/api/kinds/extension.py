@@ -31,3 +31,6 @@ class Extension(Generic[SettingsT]):
 
     def __init__(self, settings: SettingsT) -> None:
         self.settings = settings
+
+    def unload(self) -> None:
+        """Release what it holds, such as files and connections; once, when a server ends."""

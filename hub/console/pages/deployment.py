@@ -31,6 +31,7 @@ TEMPLATE, LIVE = "deployment.html", "deployment_live.html"
 KINDS = ("deploy", "promote", "rollback")
 HOW = ("live", "canary", "shadow")
 MAX_EVENTS = 50
+TRACKS = ("stable", "canary", "shadow", "pinned")  # in the order of the plot's legend
 Json = dict[str, Any]
 
 
@@ -142,7 +143,8 @@ def _candidates(store: Store, deployment: Deployment) -> list[str]:
 
 def _traffic(name: str, readings: Sequence[LiveReading]) -> Json:
     """Return the calls a second of each track over time, as uPlot takes them."""
-    tracks = sorted({track["track"] for reading in readings for track in reading.deployment(name)})
+    found = {track["track"] for reading in readings for track in reading.deployment(name)}
+    tracks = sorted(found, key=lambda track: (TRACKS.index(track) if track in TRACKS else len(TRACKS), track))
     rates = [{one["track"]: one["calls_s"] for one in reading.deployment(name)} for reading in readings]
     return {
         "names": tracks,

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
+import psutil
 from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.responses import Response
@@ -52,6 +53,7 @@ async def _data(request: Request) -> Json:
         "catalog_generation": status["catalog_generation"],
         "catalog_error": status["catalog_error"],
         "loads": status["loads"],
+        "process_bytes": psutil.Process().memory_info().rss,
         "bases": [_base(one, figures.get(one["base"]), readings) for one in status["engines"]],
     }
 

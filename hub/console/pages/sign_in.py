@@ -20,7 +20,6 @@ from hub.console.routes import (
     redirect,
     sessions_of,
 )
-from hub.console.sessions import COOKIE
 from hub.errors import BadRequest, HubError, Unauthorized
 from hub.http.forms import read_form
 from hub.http.hub import hub_of
@@ -95,5 +94,11 @@ def _set_cookie(request: Request, response: Response, value: str, seconds: int) 
     """Set or remove the session's cookie; only with TLS where the browser uses TLS, also before a proxy."""
     secure = request.url.scheme == "https" or request.headers.get("origin", "").startswith("https://")
     response.set_cookie(
-        COOKIE, value, max_age=seconds, path=ROOT, secure=secure, httponly=True, samesite="lax"
+        sessions_of(request).cookie,
+        value,
+        max_age=seconds,
+        path=ROOT,
+        secure=secure,
+        httponly=True,
+        samesite="lax",
     )

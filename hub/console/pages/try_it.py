@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -12,16 +13,22 @@ from pydantic_core import from_json
 from starlette.requests import Request
 from starlette.responses import Response
 
+from hub.api import HeadKind
 from hub.console.answers import parts_of
+from hub.console.coloured_words import coloured_words
 from hub.console.fields import body_of, fields_of
+from hub.console.plain_html import plain_html
 from hub.console.render import render
-from hub.console.routes import ActionRoute, add_page, common, form_of, html, page
+from hub.console.routes import ActionRoute, add_page, common, form_of, html, page, text_of
 from hub.console.snippets import snippets
-from hub.errors import HubError
+from hub.console.streamed_answer import HtmlEvents
+from hub.errors import BadRequest, HubError
 from hub.http.calls import visible_routes
 from hub.http.hub import hub_of
-from hub.http.routes.native import predict_once
-from hub.registry.kinds import RENDERERS
+from hub.http.routes.explain import Explain, explain_once
+from hub.http.routes.native import predict_once, stream_once
+from hub.http.stream import wants_events
+from hub.registry.kinds import EXPLAINERS, RENDERERS
 from hub.registry.loaded import extension_call
 from hub.serving.describe import describe_task
 from hub.serving.routing.routes import Route, by_name
@@ -29,13 +36,16 @@ from hub.serving.routing.routes import Route, by_name
 __all__ = ["add_routes"]
 
 MAX_HTML = 200_000  # characters that a renderer may return
+BUILT_IN = "json"  # the renderer that shows less than the page does without one
+EXPLAINED = (HeadKind.SEQUENCE, HeadKind.TOKEN, HeadKind.SPAN)
 Json = dict[str, Any]
 
 
 def add_routes(app: FastAPI) -> None:
-    """Add the page with the form, and the action that asks."""
+    """Add the page with the form, and the actions that ask and explain."""
     add_page(app, "/deployments/{name}/try", _show)
     add_page(app, "/deployments/{name}/try", _ask, route=ActionRoute)
+    add_page(app, "/deployments/{name}/explain", _explain, route=ActionRoute)
 
 
 async def _show(request: Request, name: str) -> Response:
@@ -48,17 +58,59 @@ async def _ask(request: Request, name: str) -> Response:
     """Ask on behalf of the caller, as the route of the deployment does."""
     route = _route(request, name)
     body = body_of(_request_schema(route), form_of(request))
-    found = _frame(request, route, body)
+    frame = _frame(request, route, body)
+    asked = json.dumps(body).encode()
     try:
-        answer = from_json(await predict_once(request, name, json.dumps(body).encode()))
+        if _streams(request, route):
+            return await stream_once(request, name, asked, lambda: _streamed(request, frame, body))
+        answer = from_json(await predict_once(request, name, asked))
     except HubError as error:
-        found |= {"problem": error.to_json()["error"], "status": error.status}
+        found = _problem(error)
     else:
-        drawn = await _drawn(request, route, body, answer)
-        found |= {"answer": answer, "drawn": drawn, "parts": parts_of(body, answer) if not drawn else []}
+        found = _answered(body, answer, await _drawn(request, route, body, answer))
     if request.headers.get("hx-request"):
-        return html(render("answer.html", **common(request), **found))
-    return page(request, "try.html", f"Try {name}", **found)
+        return html(render("answer.html", **common(request), **{**frame, **found}))
+    return page(request, "try.html", f"Try {name}", **{**frame, **found})
+
+
+def _answered(body: Json, answer: Json, drawn: Markup | None = None) -> Json:
+    return {"answer": answer, "drawn": drawn, "parts": [] if drawn else parts_of(body, answer)}
+
+
+def _problem(error: HubError) -> Json:
+    return {"problem": error.to_json()["error"], "status": error.status}
+
+
+def _streams(request: Request, route: Route) -> bool:
+    """Return whether to show the answer while it is generated: to a script, and without a renderer."""
+    generates = route.task.spec.head is HeadKind.GENERATE
+    shows_parts = bool(request.headers.get("hx-request")) and wants_events(request)
+    return generates and shows_parts and _renderer(request, route) is None
+
+
+def _streamed(request: Request, frame: Json, body: Json) -> HtmlEvents:
+    def shown(answer: Any, error: HubError | None) -> str:
+        found = _problem(error) if error else _answered(body, answer)
+        return render("answer.html", **common(request), **{**frame, **found})
+
+    return HtmlEvents(shown)
+
+
+async def _explain(request: Request, name: str) -> Response:
+    """Show which words the answer to the request of a form comes from."""
+    route = _route(request, name)
+    try:
+        body = from_json(text_of(request, "body"))
+    except ValueError:
+        body = None
+    if not isinstance(body, dict):
+        raise BadRequest("body: the request to explain, as a JSON object.")
+    asked = Explain(request=body, method=text_of(request, "method", "gradients")[:63])
+    found = await explain_once(request, name, asked)
+    shown = {"explanation": found, "coloured": coloured_words(body, found["words"])}
+    if request.headers.get("hx-request"):
+        return html(render("explanation.html", **common(request), **shown))
+    return page(request, "try.html", f"Try {name}", **{**_frame(request, route, body), **shown})
 
 
 def _frame(request: Request, route: Route, body: Mapping[str, Any]) -> Json:
@@ -67,6 +119,9 @@ def _frame(request: Request, route: Route, body: Mapping[str, Any]) -> Json:
         "task": route.task.spec.name,
         "summary": route.task.spec.summary,
         "fields": fields_of(_request_schema(route), body),
+        "body": dict(body),
+        "explainers": _explainers(request, route),
+        "explanation": None,
         "snippets": snippets(str(request.base_url), route.name, body),
         "answer": None,
         "problem": None,
@@ -89,21 +144,40 @@ def _request_schema(route: Route) -> Json:
     return schema
 
 
+def _explainers(request: Request, route: Route) -> list[str]:
+    """Return the names of the explainers, if explanations are enabled and the task has scores to explain."""
+    hub = hub_of(request)
+    if not hub.settings.serve.explain or route.task.spec.head not in EXPLAINED:
+        return []
+    return sorted(hub.runtime.registry.extensions.specs(EXPLAINERS), key=lambda name: name != "gradients")
+
+
+def _renderer(request: Request, route: Route) -> str | None:
+    """Return the key of the renderer for the task of a route: its own, or one for all; imports nothing."""
+    extensions = hub_of(request).runtime.registry.extensions
+    if (own := f"task:{route.task.spec.name}") in extensions.keys(RENDERERS):
+        return own
+    specs = extensions.specs(RENDERERS).values()
+    return next((spec.name for spec in specs if not spec.tasks and spec.name != BUILT_IN), None)
+
+
 async def _drawn(request: Request, route: Route, body: Json, answer: Json) -> Markup | None:
-    """Return the answer as the renderer of a plugin draws it, if one of the installed is for the task."""
-    hub, task = hub_of(request), route.task.spec.name
-    extensions = hub.runtime.registry.extensions
-    found = next((one for one in extensions.all(RENDERERS) if task in one[0].tasks), None)
-    if found is None:
+    """Return the answer as the renderer of a plugin draws it; None without one, or if it fails or hangs."""
+    hub, name = hub_of(request), _renderer(request, route)
+    if name is None:
         return None
-    spec, renderer = found
 
     def drawn() -> str:
-        with extension_call(RENDERERS.word, spec.name, "render()"):
-            return str(renderer.render(body, answer))[:MAX_HTML]
+        renderer = hub.runtime.registry.extensions.get(RENDERERS, name)
+        with extension_call(RENDERERS.word, name, "render()"):
+            return plain_html(str(renderer.render(body, answer))[:MAX_HTML])
 
+    threads = f"renderer {name}"  # of its own: one that hangs must not suspend the task
+    pool = hub.runtime.pipeline.pool
+    if pool.of(threads).stuck:
+        return None
     try:
-        text: str = await hub.runtime.pipeline.read(route.task, drawn, "render")
+        text = await asyncio.to_thread(pool.call, threads, "render()", drawn)
     except HubError:
         return None  # the answer is shown without it; the fault is counted and logged
     return Markup(text)

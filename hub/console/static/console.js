@@ -2,12 +2,40 @@
 "use strict";
 
 (() => {
-  const colours = () => {
-    const style = getComputedStyle(document.documentElement);
-    return ["--accent", "--second", "--good", "--bad"].map((name) => style.getPropertyValue(name).trim());
-  };
+  const HEIGHT = 190;
+  const COLOURS = { stable: "--accent", canary: "--second", shadow: "--good", pinned: "--bad" };
+  const STEPS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1800, 3600]; // seconds between marks of a time axis
+  const drawn = new WeakMap(); // canvas -> {plot, text, names}
 
-  const drawn = new WeakMap(); // canvas -> {plot, text}
+  const clock = (plot, moments) => moments.map((moment) => new Date(moment * 1000).toISOString().slice(11, 19));
+
+  function options(canvas, names, data) {
+    const style = getComputedStyle(document.documentElement);
+    const colour = (name) => style.getPropertyValue(name).trim();
+    const line = { stroke: colour("--line"), width: 1 };
+    const axis = { stroke: colour("--soft"), grid: line, ticks: line };
+    const times = data[0].length > 0 && data[0][0] > 1e9; // seconds since the epoch; else steps
+    return {
+      width: Math.max(240, canvas.clientWidth),
+      height: HEIGHT,
+      legend: { show: names.length > 1, live: false },
+      cursor: { drag: { x: false, y: false } },
+      scales: {
+        x: { time: false },
+        y: times ? { range: (plot, low, high) => [0, high > 0 ? high * 1.1 : 1] } : {},
+      },
+      axes: [times ? { ...axis, incrs: STEPS, space: 80, values: clock } : axis, { ...axis, size: 60 }],
+      series: [
+        {},
+        ...names.map((label) => ({
+          label,
+          stroke: colour(COLOURS[label] || "--accent"),
+          width: 2,
+          points: { show: false },
+        })),
+      ],
+    };
+  }
 
   function draw(figure) {
     const canvas = figure.querySelector(".canvas");
@@ -15,46 +43,41 @@
     const old = drawn.get(canvas);
     if (!window.uPlot || !text || (old && old.text === text)) return;
     const { names, data } = JSON.parse(text);
-    if (old && old.plot.series.length === data.length) {
+    if (old && old.names === names.join()) {
       old.plot.setData(data);
       old.text = text;
       return;
     }
     if (old) old.plot.destroy();
-    const palette = colours();
-    const soft = getComputedStyle(document.documentElement).getPropertyValue("--soft").trim();
-    const line = getComputedStyle(document.documentElement).getPropertyValue("--line").trim();
-    const axis = { stroke: soft, grid: { stroke: line, width: 1 }, ticks: { stroke: line, width: 1 } };
-    const times = data[0].length > 0 && data[0][0] > 1e9;
-    const plot = new uPlot(
-      {
-        width: Math.max(240, canvas.clientWidth),
-        height: 180,
-        legend: { show: names.length > 1 },
-        scales: { x: { time: times } },
-        axes: [axis, { ...axis, size: 60 }],
-        series: [{}, ...names.map((label, i) => ({ label, stroke: palette[i % palette.length], width: 2 }))],
-      },
-      data,
-      canvas,
-    );
-    drawn.set(canvas, { plot, text });
+    const plot = new uPlot(options(canvas, names, data), data, canvas);
+    drawn.set(canvas, { plot, text, names: names.join() });
   }
 
   function drawAll() {
     document.querySelectorAll("figure[data-plot]").forEach(draw);
   }
 
-  function resize() {
+  function each(change) {
     document.querySelectorAll("figure[data-plot] .canvas").forEach((canvas) => {
       const found = drawn.get(canvas);
-      if (found) found.plot.setSize({ width: Math.max(240, canvas.clientWidth), height: 180 });
+      if (found) change(found, canvas);
     });
+  }
+
+  function recolour() {
+    each((found, canvas) => {
+      found.plot.destroy();
+      drawn.delete(canvas);
+    });
+    drawAll();
   }
 
   document.addEventListener("DOMContentLoaded", drawAll);
   document.addEventListener("htmx:after:swap", drawAll);
   document.addEventListener("htmx:sse:after:message", drawAll);
   document.addEventListener("signed-out", () => location.reload());
-  window.addEventListener("resize", resize);
+  window.addEventListener("resize", () =>
+    each(({ plot }, canvas) => plot.setSize({ width: Math.max(240, canvas.clientWidth), height: HEIGHT })),
+  );
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", recolour);
 })();

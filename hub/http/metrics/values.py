@@ -53,12 +53,15 @@ def keep_values(replicas: int) -> None:
         prometheus_client.values.MmapedDict = ReservedDict  # type: ignore[attr-defined]
 
 
-def remove_dead_gauges() -> None:
-    """Remove the gauge files of killed workers, which would be added to those of the living."""
+def remove_dead_gauges(ending: int = 0) -> None:
+    """Remove the gauge files of killed workers, which would be added to those of the living.
+
+    `ending` is the id of a process whose files are removed as well: others go on without it.
+    """
     folder = os.environ.get(FOLDER)
     for path in Path(folder).glob("gauge_live*_*.db") if folder else ():
         pid = path.stem.rpartition("_")[2]
-        if pid.isdigit() and not lives(int(pid)):
+        if pid.isdigit() and (int(pid) == ending or not lives(int(pid))):
             path.unlink(missing_ok=True)
 
 

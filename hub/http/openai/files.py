@@ -18,7 +18,7 @@ from hub.http.forms import read_form
 from hub.http.hub import hub_of
 from hub.http.openai.pages import MAX_ID, Cursor, CursorList, TrainingRoute, listed
 from hub.http.openai.routes import ERRORS
-from hub.http.origin import check_form
+from hub.http.routes.route import FormRoute
 from hub.http.routes.table import TableRow, add_table
 from hub.http.wire import json_response
 from hub.jobs.request import FINE_TUNE
@@ -119,16 +119,8 @@ def add_routes(app: FastAPI) -> None:
     add([content], route=TrainingRoute, response_class=FileResponse)
 
 
-class UploadRoute(TrainingRoute):
-    """Calls `endpoint(request)`, which reads a form; without a deadline."""
-
-    takes_form = True
-
-    async def _answer(self, request: Request, parameters: Any) -> Response:
-        await self.admit(request)
-        check_form(request.scope["headers"])
-        response: Response = await self.endpoint(request)
-        return response
+class UploadRoute(FormRoute, TrainingRoute):
+    """Takes a form with a file."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,7 +36,7 @@ def what_is_broken(runtime: Runtime) -> dict[str, list[str]]:
         NotReady: it is still loading, or the catalog cannot be reached.
     """
     found = find_unreadable(runtime.store, runtime.registry)
-    unreadable = [one.version for one in found if one.certain]
+    unreadable = sorted(one.version for one in found if one.certain)
     return {"broken": sorted(runtime.router.routes.broken), "unreadable": unreadable}
 
 

@@ -31,7 +31,7 @@ from hub.serving.routing.routes import by_name
 from hub.store.records import Version
 from hub.store.store import Store
 
-__all__ = ["add_routes"]
+__all__ = ["Explain", "add_routes", "explain_once"]
 
 MAX_WAITING = 4  # explanations that wait for the running one
 NICENESS = 10  # of the explaining thread and of the threads that it starts
@@ -131,14 +131,10 @@ class OneAtATime:
 
 def add_routes(app: FastAPI) -> None:
     """Add the route."""
-    turns = OneAtATime()
-
-    async def explain(request: Request, name: str, body: Explain) -> Response:
-        return await _explain(request, turns, name, body)
-
+    app.state.explain_turns = OneAtATime()
     app.router.add_api_route(
         "/v1/deployments/{name}/explain",
-        explain,
+        _explain,
         methods=["POST"],
         response_model=Explained,
         tags=["deployments"],
@@ -148,8 +144,20 @@ def add_routes(app: FastAPI) -> None:
     )
 
 
-async def _explain(request: Request, turns: OneAtATime, name: str, body: Explain) -> Response:
+async def _explain(request: Request, name: str, body: Explain) -> Response:
+    return json_response(await explain_once(request, name, body))
+
+
+async def explain_once(request: Request, name: str, body: Explain) -> dict[str, Any]:
+    """Return the explanation of a deployment's answer, as `Explained` has it, on behalf of the caller.
+
+    Raises:
+        Conflict: explanations are disabled, or the deployment is a base.
+        BadRequest: no explainer has this name, or the request does not fit the task.
+        Overloaded: too many explanations are waiting.
+    """
     hub = hub_of(request)
+    turns: OneAtATime = request.app.state.explain_turns
     if not hub.runtime.settings.serve.explain:
         raise Conflict("Explanations are disabled. Set serve.explain to true and restart the server.")
     explainers = hub.runtime.registry.extensions.specs(EXPLAINERS)
@@ -167,15 +175,13 @@ async def _explain(request: Request, turns: OneAtATime, name: str, body: Explain
             asked = _request(body, admission)
         rows = await hub.runtime.pipeline.encode(admission, asked)
     found = await turns.run(lambda: _run(hub.runtime.store, admission.version, asked, rows, body))
-    return json_response(
-        {
-            "deployment": admission.route.name,
-            "version": str(admission.version.ref),
-            "sha256": admission.version.sha256,
-            "track": str(admission.track),
-            **{part: value for part, value in found.items() if part not in ("name", "version")},
-        }
-    )
+    return {
+        "deployment": admission.route.name,
+        "version": str(admission.version.ref),
+        "sha256": admission.version.sha256,
+        "track": str(admission.track),
+        **{part: value for part, value in found.items() if part not in ("name", "version")},
+    }
 
 
 def _request(body: Explain, admission: Admission) -> BaseModel:

@@ -18,9 +18,9 @@ from hub.http.routes.route import InferRoute
 from hub.http.routes.schemas import ERRORS
 from hub.http.wire import json_response
 from hub.serving.canary.grading import Comparer, Label
-from hub.store.catalog.feedback import StoredAnswer
+from hub.store.catalog.feedback import LabelledAnswer, StoredAnswer
 
-__all__ = ["add_routes"]
+__all__ = ["FeedbackRequest", "add_routes", "label_answer"]
 
 
 class FeedbackRequest(Model):
@@ -64,6 +64,24 @@ def add_routes(app: FastAPI) -> None:
 
 
 async def _label(request: Request, body: FeedbackRequest) -> Response:
+    given = await label_answer(request, body)
+    return json_response(
+        {
+            "request_id": body.request_id,
+            "deployment": given.answer.deployment,
+            "version": given.answer.version,
+            "correct": given.correct,
+        }
+    )
+
+
+async def label_answer(request: Request, body: FeedbackRequest) -> LabelledAnswer:
+    """Label a stored answer of a deployment that the caller may ask.
+
+    Raises:
+        TooLarge: the label is too long.
+        HubError: as `AnswerLog.label`.
+    """
     if len(json.dumps(body.label, ensure_ascii=False)) > MAX_TEXT:
         raise TooLarge(f"`label` has more than {MAX_TEXT:,} characters.")
     runtime = hub_of(request).runtime
@@ -75,12 +93,4 @@ async def _label(request: Request, body: FeedbackRequest) -> Response:
             raise runtime.answers.unknown(body.request_id)
         return await compare(answer, label)
 
-    given = await runtime.answers.label(body.request_id, body.label, is_correct)
-    return json_response(
-        {
-            "request_id": body.request_id,
-            "deployment": given.answer.deployment,
-            "version": given.answer.version,
-            "correct": given.correct,
-        }
-    )
+    return await runtime.answers.label(body.request_id, body.label, is_correct)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import reduce
 from operator import or_
 from types import GenericAlias
@@ -32,7 +32,7 @@ from hub.serving.requests.parsing import check_json, parse, parse_call
 from hub.serving.routing.router import Admission
 from hub.serving.routing.routes import Resolve, Route, Routes, by_name, by_task
 
-__all__ = ["add_routes", "predict_once"]
+__all__ = ["add_routes", "predict_once", "stream_once"]
 
 
 def add_routes(app: FastAPI, tasks: Sequence[LoadedTask]) -> None:
@@ -220,8 +220,12 @@ class _Predict(_Native):
 class _Once(_Predict):
     """One request of code on this server, which gets errors raised."""
 
-    def __init__(self, body: bytes) -> None:
+    def __init__(self, body: bytes, events: Callable[[], Events] | None = None) -> None:
         super().__init__(body, 1, streams=True)
+        self._events = events
+
+    def events(self, admission: Admission) -> Events:
+        return self._events() if self._events else super().events(admission)
 
     def error(self, error: HubError, headers: Mapping[str, str] | None = None) -> Response:
         raise error
@@ -236,6 +240,16 @@ async def predict_once(request: Request, name: str, body: bytes) -> bytes:
     form = _Once(body)
     response = await ask(request, by_name(name), form.read, form)
     return bytes(response.body)
+
+
+async def stream_once(request: Request, name: str, body: bytes, events: Callable[[], Events]) -> Response:
+    """Return the answer of a deployment to one request as a stream, on behalf of the caller of `request`.
+
+    Raises:
+        HubError: before the first part, as the route `predict`; later ones go to the events.
+    """
+    form = _Once(body, events)
+    return await ask_for_stream(request, by_name(name), form.read, form)
 
 
 def _many(answers: CallAnswers) -> bytes:

@@ -18,11 +18,12 @@ from hub.errors import HubError, log_fault
 from hub.http.auth import ACCOUNT, CALLER, Right
 from hub.http.deadline import ClientLeft, ClientTimeout, Deadline
 from hub.http.hub import hub_of
+from hub.http.origin import check_form
 from hub.http.telemetry.record import CODE
 from hub.http.wire import error_response, internal_error, read_body
 from hub.serving.requests.parsing import parse, parse_query
 
-__all__ = ["AdminRoute", "DeployRoute", "InferRoute", "RawInferRoute"]
+__all__ = ["AdminRoute", "DeployRoute", "FormRoute", "InferRoute", "RawInferRoute"]
 
 log = logging.getLogger(__name__)
 
@@ -120,6 +121,18 @@ class RawInferRoute(InferRoute):
     """Passes the raw body to the endpoint, which knows its model once it has resolved the deployment."""
 
     parses = False
+
+
+class FormRoute(InferRoute):
+    """Calls `endpoint(request)`, which reads a form; without a deadline."""
+
+    takes_form = True
+
+    async def _answer(self, request: Request, parameters: Mapping[str, inspect.Parameter]) -> Response:
+        await self.admit(request)
+        check_form(request.scope["headers"])
+        response: Response = await self.endpoint(request)
+        return response
 
 
 class AdminRoute(InferRoute):

@@ -15,8 +15,7 @@ from starlette.responses import Response, StreamingResponse
 
 from hub.http.forms import read_form
 from hub.http.hub import Hub, hub_of
-from hub.http.origin import check_form
-from hub.http.routes.route import AdminRoute
+from hub.http.routes.route import AdminRoute, FormRoute
 from hub.http.routes.schemas import ERRORS
 from hub.http.routes.table import TableRow, add_table
 from hub.http.wire import json_response
@@ -81,16 +80,8 @@ _FORM: Json = {
 }
 
 
-class ReceiveRoute(AdminRoute):
-    """Calls `endpoint(request)`, which reads a form; without a deadline."""
-
-    takes_form = True
-
-    async def _answer(self, request: Request, parameters: Any) -> Response:
-        await self.admit(request)
-        check_form(request.scope["headers"])
-        response: Response = await self.endpoint(request)
-        return response
+class ReceiveRoute(FormRoute, AdminRoute):
+    """Takes a form with an archive."""
 
 
 def add_routes(app: FastAPI) -> None:

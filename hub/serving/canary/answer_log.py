@@ -9,7 +9,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -18,6 +18,7 @@ from pydantic import BaseModel
 from hub.config import FeedbackSettings
 from hub.errors import Conflict, NotFound, log_fault
 from hub.serving.background import PeriodicTask
+from hub.serving.canary.disagreements import Disagreements
 from hub.serving.canary.grading import Label
 from hub.serving.meter import Meter
 from hub.serving.observation import Observation
@@ -76,6 +77,7 @@ class AnswerLog:
     def __init__(
         self, answers: Answers, settings: FeedbackSettings, meter: Meter, alone: Callable[[], bool]
     ) -> None:
+        self.disagreements = Disagreements()
         self._answers = answers
         self._settings = settings
         self._meter = meter
@@ -108,6 +110,7 @@ class AnswerLog:
         if not self.keeps or seen.response is None or not seen.request_id:
             return
         request = seen.request if self._settings.keep == "texts" else None
+        self.disagreements.take(replace(seen, request=request))
         size = _characters(request)
         waiting = _Waiting(
             seen.request_id,

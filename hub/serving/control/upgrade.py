@@ -27,20 +27,27 @@ class UnreadableVersion:
     certain: bool
 
 
-def find_unreadable(store: Store, registry: Registry, distribution: str = "") -> list[UnreadableVersion]:
+def find_unreadable(
+    store: Store, registry: Registry, distribution: str = "", *, rehearse: int = 0
+) -> list[UnreadableVersion]:
     """Compare stored versions with the plugins of `registry`; with `distribution`, those made with it.
 
-    A version cannot be read if no working plugin has its task, if head, required fields or the format of
-    adapters differ, or if its task's example cannot be answered with its labels and settings.
+    A version cannot be read if no working plugin has its task, or if head, required fields or the format of
+    adapters differ. At most `rehearse` of the others whose contract differs, live ones first, answer their
+    task's example: one that cannot, with its labels and settings, cannot be read either.
     """
     live: dict[str, list[str]] = {}
     for deployment in store.deployments():
         live.setdefault(str(deployment.stable.ref), []).append(deployment.name)
     found = []
-    for version in store.versions():
+    for version in sorted(store.versions(), key=lambda one: str(one.ref) not in live):
         if distribution and _plugin_of(version, registry) != distribution:
             continue
-        reason, certain = _problem(version, registry, store)
+        reason, certain = _problem(version, registry)
+        if reason and not certain and rehearse:
+            rehearse -= 1
+            if failed := unanswerable(version, registry, store):
+                reason, certain = failed, True
         if reason:
             ref = str(version.ref)
             found.append(UnreadableVersion(ref, tuple(live.get(ref, ())), reason, certain))
@@ -64,11 +71,9 @@ def _plugin_of(version: Version, registry: Registry) -> str:
         return ""
 
 
-def _problem(version: Version, registry: Registry, store: Store) -> tuple[str, bool]:
+def _problem(version: Version, registry: Registry) -> tuple[str, bool]:
+    """Return why a version does not, or may not, fit, and whether that is certain."""
     try:
-        warning = check_fitness(version, registry)
+        return check_fitness(version, registry), False
     except HubError as error:
         return str(error), True
-    if warning and (reason := unanswerable(version, registry, store)):
-        return reason, True
-    return warning, False

@@ -28,12 +28,18 @@ from tests.support.waiting import until
 
 pytestmark = [
     pytest.mark.e2e,
-    pytest.mark.timeout(600),
+    pytest.mark.timeout(900),
     pytest.mark.skipif(bool(why_no_browser()), reason=why_no_browser() or "-"),
 ]
 
 PHONE = {"viewport": {"width": 390, "height": 844}, "color_scheme": "dark"}
 FIRST_LOAD_BYTES = 150_000
+TRAINING_LIMIT_MS = 480_000
+CSV = "text,label\n" + "".join(
+    f"a {word} film {number},{label}\n"
+    for number in range(20)
+    for word, label in (("warm", "good"), ("dull", "bad"))
+)
 PAGES = (
     "/console/deployments",
     "/console/deployments/mood",
@@ -155,6 +161,30 @@ def test_a_canary_is_promoted_and_rolled_back_by_click(site: Site, tab: OpenTab,
         page.locator("#role-stable").get_by_text("mood@1").wait_for()
         page.locator("figure.plot canvas").wait_for()  # the curve of the traffic
     assert str(site.home.store.deployment("mood").stable.ref) == "mood@1"
+
+
+def test_a_file_becomes_a_live_endpoint(site: Site, tab: OpenTab) -> None:
+    with tab() as one:
+        page = one.goto("/console/training")
+        file: Any = {"name": "films.csv", "mimeType": "text/csv", "buffer": CSV.encode()}
+        page.set_input_files("input[type=file]", files=[file])
+        page.click("text=Upload and look at it")
+        page.select_option("select[name=task]", "classification")
+        page.click("text=Look at the columns")
+        assert "good 20" in page.inner_text("main")
+        page.fill("#deploy", "films")
+        page.click("text=Settings")
+        page.fill("#n_epochs", "2")
+        page.click("text=Start training")
+        ended = page.get_by_role("status").get_by_text(re.compile("succeeded|failed"))
+        ended.wait_for(timeout=TRAINING_LIMIT_MS)  # without a reload
+        assert "succeeded" in page.inner_text("main"), page.inner_text("main")
+        page.get_by_role("link", name="films", exact=True).click()
+        page.click("text=Try it")
+        page.fill("#f-text", "a warm film 7")
+        page.click("main button:has-text('Ask')")
+        page.locator("#answer meter").first.wait_for()
+        assert "good" in page.inner_text("#answer")
 
 
 def test_what_others_wrote_is_text(site: Site, tab: OpenTab) -> None:

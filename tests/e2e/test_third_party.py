@@ -27,7 +27,7 @@ from tests.support.preloaded import preloaded
 from tests.support.tiny_bases import tiny_encoder
 from tests.support.wheels import build_wheels
 
-pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(1200), pytest.mark.installs]
 
 SOURCES = Path(__file__).parents[1] / "fixtures" / "third_party"
 STARS, LANGUAGE, MBOX = "grafthub-star-rating", "grafthub-language-id", "grafthub-mbox-reader"

@@ -9,7 +9,7 @@ EDITABLE := $(patsubst %/pyproject.toml,-e ./%,$(PLUGINS))
 # Hundreds of processes would each compile the same modules.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: install quickstart test lint bench docs clean
+.PHONY: install quickstart test test-installs lint bench docs clean
 
 install: $(STAMP)
 
@@ -32,7 +32,11 @@ lint: install
 
 # In the order of the folders: by number of tests, files with one long test would come last, and alone.
 test: lint
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m 'not installs' $(ARGS)
+
+# Those that install distributions by pip or uv into environments of their own. They need minutes, and an index.
+test-installs: install
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m installs $(ARGS)
 
 bench: install
 	@$(BIN)/python -m benchmarks.serve

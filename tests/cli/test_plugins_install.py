@@ -17,6 +17,8 @@ from hub.registry.state import disable, disabled_plugins
 from tests.support.environment import fresh_environment
 from tests.support.wheels import write_plugin_wheel, write_wheel
 
+pytestmark = pytest.mark.installs
+
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "plugins"
 POINTS = "[hub.tasks.v1]\nold = acme_old\n"
 COMMAND = "from hub.cli.main import main; main()"

@@ -20,6 +20,8 @@ from tests.support.environment import fresh_environment
 from tests.support.preloaded import preloaded
 from tests.support.tiny import tiny_decoder, tiny_encoder
 
+pytestmark = pytest.mark.installs
+
 DOCS = Path(__file__).parents[2] / "docs"
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 

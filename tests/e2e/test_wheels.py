@@ -12,7 +12,7 @@ import pytest
 from tests.e2e.conftest import Hub
 from tests.support.environment import fresh_environment
 
-pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.installs]
 
 ROOT = Path(__file__).parents[2]
 PLUGINS = (

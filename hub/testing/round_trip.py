@@ -35,7 +35,7 @@ from hub.recipe.recipe import load_recipe
 from hub.registry import active
 from hub.registry.host import Registry
 from hub.registry.loaded import LoadedTask
-from hub.registry.opening import engine_for, open_engine
+from hub.registry.opening import engine_for, open_engine, use_plugins
 from hub.store.content.weights import read_adapter
 from hub.store.records import Version
 from hub.store.store import Store
@@ -74,6 +74,7 @@ class RoundTripConformance(GivenTask):
         registry = Registry.of(load_settings())
         known = self.spec.name in registry.tasks()
         before = list(active._registries)
+        use_plugins()  # so that `base` may be of a plugin's source
         try:
             yield active.activate(registry if known else registry.beside(self.spec))
         finally:

@@ -7,14 +7,14 @@ import math
 import re
 import shutil
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from typer.testing import CliRunner, Result
 
-from hub.api import HeadKind
+from hub.api import HeadKind, TargetKind
 from hub.bases.base import Base
 from hub.bases.cache import Bases
 from hub.cli.adapters import split_labels
@@ -22,6 +22,7 @@ from hub.cli.main import app
 from hub.config import find_home
 from hub.errors import BadAdapter, BadRequest, HubError, UnsupportedAdapter
 from hub.store.store import Store
+from tests.support.plugins import installing, write_page
 
 TEXT = "the app crashes when I open it"
 CLASSIFY = ("--task", "classification", "--base", "tiny")
@@ -114,6 +115,14 @@ def adapter(made: MakeAdapter, base: Base, tmp_path: Path) -> MakeAdapter:
     return make
 
 
+@pytest.fixture
+def ratings(tmp_path: Path) -> Iterator[None]:
+    """Install the plugin of docs/plugins/numbers.md, whose tasks are year and stars."""
+    with installing(tmp_path / "site") as install:
+        install(write_page("numbers", tmp_path))
+        yield
+
+
 def test_a_head_with_one_output_is_refused_where_it_would_always_score_one(adapter: MakeAdapter) -> None:
     folder = adapter(1)
     message = refused(BadAdapter, folder, *CLASSIFY)
@@ -124,9 +133,37 @@ def test_a_head_with_one_output_is_refused_where_it_would_always_score_one(adapt
     assert "one output" in refused(BadAdapter, *tokens)
 
 
-def test_regression_is_refused(adapter: MakeAdapter) -> None:
+def test_regression_is_refused_for_a_task_with_labels_and_the_error_names_those_with_numbers(
+    adapter: MakeAdapter, ratings: None
+) -> None:
     folder = adapter(1, {"problem_type": "regression"})
-    assert "problem_type regression" in refused(BadAdapter, folder, *CLASSIFY, *MULTI, "--labels", "score")
+    message = refused(BadAdapter, folder, *CLASSIFY, *MULTI, "--labels", "score")
+    assert "problem_type regression" in message and "that learns numbers: stars, year" in message
+
+
+def test_a_regression_adapter_answers_with_the_number_of_peft(
+    base: Base, adapter: MakeAdapter, ratings: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = adapter(1, {"problem_type": "regression", "id2label": {"0": "price"}})
+    serving = imported(folder, "--task", "year", "--base", "tiny")
+    assert (serving.numbers.kind, serving.labels) == (TargetKind.NUMBER, ("number",))
+    answer = predicted(monkeypatch)
+    assert answer["value"] == pytest.approx(peft_scores(base, folder, 1)[0], abs=1e-4)
+
+
+def test_the_levels_of_an_ordinal_adapter_are_given_as_labels(adapter: MakeAdapter, ratings: None) -> None:
+    arguments = (adapter(1), "--task", "stars", "--base", "tiny")
+    assert "--labels 1,2,3,4,5" in refused(BadRequest, *arguments)
+    assert "--labels 1,2,3,4,5" in refused(BadRequest, *arguments, "--labels", "one,two")
+    assert imported(*arguments, "--labels", "5,1,3").numbers.levels == (1, 3, 5)
+
+
+def test_what_does_not_suit_a_task_that_learns_numbers_is_refused(
+    adapter: MakeAdapter, ratings: None
+) -> None:
+    year = ("--task", "year", "--base", "tiny")
+    assert "leave out --labels" in refused(BadRequest, adapter(1), *year, "--labels", "price")
+    assert "the head of this adapter has 2" in refused(BadAdapter, adapter(2), *year)
 
 
 def test_the_logit_of_one_label_is_served_as_its_sigmoid(

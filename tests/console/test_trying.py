@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import time
 from collections.abc import Iterator
@@ -94,6 +95,18 @@ def test_a_renderer_that_fails_or_hangs_takes_no_answer_away(operator: Browser, 
 def test_only_plain_html_is_kept(written: str, kept: str) -> None:
     assert plain_html(written) == kept
     assert plain_html(kept) == kept
+
+
+def test_a_question_ends_in_the_time_of_a_request(operator: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def slow(*given: object) -> bytes:
+        await asyncio.sleep(30)
+        return b"{}"
+
+    monkeypatch.setattr("hub.console.pages.try_it.predict_once", slow)
+    monkeypatch.setattr("hub.console.routes.AskRoute._seconds", lambda self, limits: 0.2)
+    late = operator.send("/console/deployments/mood/try", text="Good.")
+    assert late.status_code == 504
+    assert "deadline_exceeded" in late.text
 
 
 def test_generated_text_is_streamed_to_a_script(operator: Browser) -> None:

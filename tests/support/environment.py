@@ -28,12 +28,13 @@ def fresh_environment(folder: Path) -> Path:
 def install_into(packages: Path, source: Path) -> None:
     """Put a plugin's modules and metadata in a folder of `sys.path`, as pip would, only at once.
 
-    `source` holds pyproject.toml and, beside it, the modules.
+    `source` holds pyproject.toml and, beside it, the modules. What Python compiled there is left behind.
     """
+    compiled = shutil.ignore_patterns("__pycache__")
     project = tomllib.loads((source / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     for item in source.iterdir():
-        if item.is_dir():
-            shutil.copytree(item, packages / item.name)
+        if item.is_dir() and item.name != "__pycache__":
+            shutil.copytree(item, packages / item.name, ignore=compiled)
         elif item.suffix == ".py":
             shutil.copy(item, packages)
     info = packages / f"{project['name'].replace('-', '_')}-{project['version']}.dist-info"

@@ -1,15 +1,25 @@
-"""Small wheels, written by hand: tests install them without a build backend or a network."""
+"""Small wheels, written by hand or built with the installed setuptools: no test needs a network."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
+import subprocess
+import sys
 import zipfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-__all__ = ["READER", "sha256", "write_plugin_wheel", "write_wheel"]
+__all__ = ["READER", "build_wheels", "sha256", "write_plugin_wheel", "write_wheel"]
 
+BUILD = """\
+import os, sys
+from setuptools import build_meta
+wheels, *folders = sys.argv[1:]  # which each build replaces
+for folder in folders:
+    os.chdir(folder)
+    build_meta.build_wheel(wheels)
+"""
 READER = """\
 from collections.abc import Iterator
 from hub.api import Reader, ReaderSpec, hookimpl
@@ -65,6 +75,15 @@ def write_plugin_wheel(
     points = f"[hub.plugins.v1]\n{name} = {module}\n"
     modules = {f"{module}.py": code}
     return write_wheel(folder, name, version, modules=modules, requires=requires, entry_points=points)
+
+
+def build_wheels(folder: Path, projects: Iterable[Path]) -> dict[str, Path]:
+    """Build the wheels of projects, which are written to, into a folder; return them by "name-version"."""
+    folder.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, "-c", BUILD, str(folder), *map(str, projects)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return {"-".join(wheel.name.split("-")[:2]).replace("_", "-"): wheel for wheel in folder.glob("*.whl")}
 
 
 def sha256(path: Path) -> str:

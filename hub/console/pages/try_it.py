@@ -19,7 +19,7 @@ from hub.console.coloured_words import coloured_words
 from hub.console.fields import body_of, fields_of
 from hub.console.plain_html import plain_html
 from hub.console.render import render
-from hub.console.routes import ActionRoute, add_page, common, form_of, html, page, text_of
+from hub.console.routes import AskRoute, add_page, common, form_of, html, page, text_of
 from hub.console.snippets import snippets
 from hub.console.streamed_answer import HtmlEvents
 from hub.errors import BadRequest, HubError
@@ -44,8 +44,8 @@ Json = dict[str, Any]
 def add_routes(app: FastAPI) -> None:
     """Add the page with the form, and the actions that ask and explain."""
     add_page(app, "/deployments/{name}/try", _show)
-    add_page(app, "/deployments/{name}/try", _ask, route=ActionRoute)
-    add_page(app, "/deployments/{name}/explain", _explain, route=ActionRoute)
+    add_page(app, "/deployments/{name}/try", _ask, route=AskRoute)
+    add_page(app, "/deployments/{name}/explain", _explain, route=AskRoute)
 
 
 async def _show(request: Request, name: str) -> Response:

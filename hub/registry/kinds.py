@@ -74,6 +74,7 @@ RESERVED_COMMANDS = frozenset(
         "backup",
         "base",
         "chat",
+        "console",
         "data",
         "deploy",
         "deployments",

@@ -93,6 +93,14 @@ def test_few_rows_with_one_label_each_are_left_to_few_shot_training(workplace: P
     assert (several.train.epochs, several.train.batch_size) == (15, 8)
 
 
+def test_more_rows_are_trained_in_few_steps_at_a_higher_rate(workplace: Path) -> None:
+    lines = [f"film {number} is {'good' if number % 2 else 'bad'},{number % 2}" for number in range(1300)]
+    (workplace / "many.csv").write_text(rows("text,label", *lines))
+    assert hub_recipe("new", "classification", "many.csv", "-o", "many").exit_code == 0
+    train = load_recipe(workplace / "many").train
+    assert (train.epochs, train.batch_size, train.learning_rate) == (3, 32, 0.002)
+
+
 def test_a_recipe_is_not_overwritten(workplace: Path) -> None:
     assert hub_recipe("new", "sentiment", "reviews.csv", "-o", "demo").exit_code == 0
     before = (workplace / "demo/recipe.yaml").read_text()

@@ -38,6 +38,7 @@ MAX_SHOWN = 12  # labels in a comment
 DECISION, ACCEPTED = "answer", "accept"
 MIN_IMBALANCE = 5.0  # ratio of the rows of the most common and the rarest label
 _PLANS = ((100, 15, 8), (1000, 8, 16), (10_000, 3, 32), (math.inf, 2, 32))
+_SHORT_PLAN, _SHORT_RATE = (3, 32), 0.002  # docs/results.md compares it with the default rate of LoRA
 FEW_SHOT_BATCH = 32  # rows: each is compared with all others of its batch
 MIN_VECTOR_BATCH = 64  # rows: each query is told apart from the texts of its batch
 _PLAIN = re.compile(r"[A-Za-z][\w./-]*(?: [\w./-]+)*")
@@ -208,11 +209,14 @@ def _plan(rows: int, loaded: LoadedTask, *, few_shot: bool) -> list[str]:
         about = f"few-shot, which auto takes for {rows:,} training rows, trains {FEW_SHOT_STEPS} steps"
         return [f"  batch_size: {FEW_SHOT_BATCH}  # {about}"]
     epochs, batch = next((epochs, batch) for limit, epochs, batch in _PLANS if rows < limit)
+    labels_texts = loaded.spec.head is HeadKind.SEQUENCE and loaded.spec.input is InputKind.TEXT
+    short = labels_texts and not loaded.numeric and (epochs, batch) == _SHORT_PLAN
     if loaded.spec.head is HeadKind.EMBEDDING:
         batch = max(batch, MIN_VECTOR_BATCH)
     return [
         f"  epochs: {epochs}  # for {rows:,} training rows; fewer rows need more epochs",
         f"  batch_size: {batch}",
+        *([f"  learning_rate: {_SHORT_RATE}  # of LoRA; leave it out for another method"] if short else []),
     ]
 
 

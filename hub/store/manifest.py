@@ -20,6 +20,7 @@ __all__ = [
     "NumberScale",
     "PrecisionRecord",
     "Search",
+    "SearchTrial",
     "Serving",
     "Spread",
     "UnderperformingSlice",
@@ -172,6 +173,16 @@ class Serving(Model):
         )
 
 
+class SearchTrial(Model):
+    """One trial of a search; `metric` is its best on the validation rows, None without an evaluation."""
+
+    number: int
+    state: Literal["complete", "pruned", "failed"]
+    metric: float | None
+    values: dict[str, Any] = Field(description="Recipe values, by key.")
+    seconds: float = 0.0
+
+
 class Search(Model):
     """The search of `hub tune`; its metric is measured on validation rows, not on held-out rows."""
 
@@ -184,6 +195,9 @@ class Search(Model):
     best: float
     values: dict[str, Any] = Field(description="Recipe values of the best trial, by key.")
     seconds: float = Field(0.0, description="Total of all trials.")
+    listed: tuple[SearchTrial, ...] = Field(
+        (), exclude_if=lambda listed: not listed, description="The trials, in order; of many the newest."
+    )
 
 
 SCHEMA_VERSION = 1

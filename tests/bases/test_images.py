@@ -90,7 +90,7 @@ def test_steps_that_are_off_change_nothing(tmp_path) -> None:
     ("settings", "reason"),
     [
         ({"size": {"shortest_edge": 224}}, "nothing is cropped"),
-        ({"size": {"shortest_edge": 0}}, "shortest_edge of size is not a number"),
+        ({"size": {"shortest_edge": 0}}, "the shortest_edge must have"),
         ({"size": {"longest_edge": 224}}, "size is"),
         ({"size": 200, "do_center_crop": True, "crop_size": 224}, "crop_size is larger than size"),
         ({"size": 0}, "size is"),

@@ -86,6 +86,11 @@ def test_the_best_trial_is_stored(recipe: Path) -> None:
     assert stored is not None
     assert (search.trials, search.metric) == (4, "accuracy")
     assert search.values == {"train.learning_rate": stored["train"]["learning_rate"]}
+    assert [trial.number for trial in search.listed] == [0, 1, 2, 3]
+    best = max(
+        (trial for trial in search.listed if trial.state == "complete"), key=lambda one: one.metric or 0
+    )
+    assert (best.values, best.metric) == (search.values, search.best)
     folder = find_home() / "runs" / "demo" / "tune"
     assert "<svg" in (folder / "tune.html").read_text()
     assert sorted(path.name for path in folder.iterdir()) == ["invalid.jsonl", "study.db", "tune.html"]

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from contextlib import ExitStack
-from typing import IO, Any
+from typing import IO, Annotated, Any
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Path
 from pydantic import BaseModel
 from starlette.datastructures import UploadFile
 from starlette.requests import Request
@@ -19,7 +19,7 @@ from hub.http.routes.route import AdminRoute, FormRoute
 from hub.http.routes.schemas import ERRORS
 from hub.http.routes.table import TableRow, add_table
 from hub.http.wire import json_response
-from hub.names import NAME_PATTERN, check_name
+from hub.names import NAME_PATTERN, VERSION_PATTERN, check_name
 from hub.serving.requests.parsing import BadField
 from hub.store.records import Version
 from hub.transfer.move import archive_of, receive
@@ -30,6 +30,7 @@ LIST = "/admin/versions"
 ONE = f"{LIST}/{{ref}}/archive"
 UPLOAD_S = 600.0  # in which an archive must arrive
 _BLOCK = 1 << 20
+VersionName = Annotated[str, Path(json_schema_extra={"pattern": VERSION_PATTERN})]
 Json = dict[str, Any]
 
 
@@ -100,7 +101,7 @@ async def _list(request: Request) -> Response:
     return json_response({"versions": [_describe(version) for version in found]})
 
 
-async def _send(request: Request, ref: str) -> Response:
+async def _send(request: Request, ref: VersionName) -> Response:
     stack = ExitStack()
     store = hub_of(request).runtime.store
     record, file = await asyncio.to_thread(stack.enter_context, archive_of(store, ref))

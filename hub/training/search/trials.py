@@ -8,10 +8,11 @@ from typing import Any, Literal
 
 from hub.evaluation.goal import Goal, gain
 from hub.recipe.recipe import Recipe
-from hub.store.manifest import Search
+from hub.store.manifest import Search, SearchTrial
 
 __all__ = ["State", "Trial", "Tuned"]
 
+MAX_LISTED = 500  # in a manifest
 State = Literal["complete", "pruned", "failed"]
 
 
@@ -76,6 +77,7 @@ class Tuned:
             best=best.metric,
             values=dict(best.values),
             seconds=round(sum(trial.seconds for trial in self.trials), 1),
+            listed=tuple(_listed(trial) for trial in self.trials[-MAX_LISTED:]),
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -90,3 +92,13 @@ class Tuned:
             "new": self.new,
             "seconds": round(self.seconds, 1),
         }
+
+
+def _listed(trial: Trial) -> SearchTrial:
+    return SearchTrial(
+        number=trial.number,
+        state=trial.state,
+        metric=trial.metric,
+        values=dict(trial.values),
+        seconds=round(trial.seconds, 1),
+    )

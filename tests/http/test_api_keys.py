@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
+from hub.console.routes import ConsoleRoute
 from hub.errors import BadConfig, NotReady, Unauthorized
 from hub.http.auth import Keys, Right, check_exposure
 from hub.http.routes.route import InferRoute
@@ -22,10 +23,10 @@ from tests.http.conftest import serve, the_service
 from tests.support.homes import FakeHome
 from tests.support.waiting import until
 
-FORMS = [("POST", "/v1/files")]  # others take JSON
+FORMS = [("POST", "/v1/files"), ("POST", "/admin/versions")]  # others take JSON
 TEXT = {"text": "a warm and funny film"}
 CHAT = {"messages": [{"role": "user", "content": "hello"}]}
-OPEN = ("/", "/docs", "/assets/")  # the same on every server
+OPEN = ("/", "/docs", "/assets/", "/console/assets/")  # the same on every server
 
 
 class Server:
@@ -76,7 +77,11 @@ def test_every_route_has_a_right_or_is_a_page_that_all_servers_have(server) -> N
 
 @pytest.mark.parametrize("right", list(Right))
 def test_every_route_asks_for_its_right(server, right) -> None:
-    routes = [route for route in our_routes() if isinstance(route, InferRoute) and route.right is right]
+    routes = [
+        route
+        for route in our_routes()
+        if isinstance(route, InferRoute) and route.right is right and not isinstance(route, ConsoleRoute)
+    ]
     scopes = {str(one) for one in Right} - {str(right), "admin"}
     _, without = server.key(*sorted(scopes))
     for route in routes:
@@ -88,6 +93,21 @@ def test_every_route_asks_for_its_right(server, right) -> None:
             for headers, status in (({}, 401), (bearer("wrong-key-of-a-test"), 401), (without, 403)):
                 reply = ask(method, url(route), headers=headers, **sent)
                 assert reply.status_code == status, (method, route.path, reply.text)
+
+
+def test_pages_of_the_console_take_no_key_but_a_session(server) -> None:
+    pages = [route for route in our_routes() if isinstance(route, ConsoleRoute)]
+    own, (_, key) = [], server.key("admin")
+    for route in pages:
+        for method in route.methods:
+            reply = server.client.request(method, url(route), headers=key, follow_redirects=False)
+            if reply.headers.get("location", "").startswith("/console/sign-in"):
+                assert reply.status_code == 303
+            else:
+                own.append((method, route.path_format, reply.status_code))
+    # The page to sign in, and forms, which are refused without their media type before anything else.
+    assert {path for method, path, _ in own if method == "GET"} == {"/console/sign-in"}
+    assert {status for method, _, status in own if method == "POST"} == {415}
 
 
 CALLS = [  # every family that calls a deployment

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from hub.api import InputKind
 from hub.bases.cache import Bases
 from hub.errors import BadRequest
 from hub.imports.folder import Described, Workspace, trained_elsewhere
@@ -34,19 +35,28 @@ def describe_folder(
         return Described(base=base)
     config = read_config(folder)
     return Described(
-        task or _task(workspace.registry, config),
+        task or _task(workspace.registry, config, reads=_input_of(workspace.bases, config, base)),
         base or _base(workspace.bases, config),
     )
 
 
-def _task(registry: Registry, config: Mapping[str, Any]) -> str:
+def _task(registry: Registry, config: Mapping[str, Any], *, reads: InputKind) -> str:
     kind = kind_of(config)
-    found = [registry.task(name) for name, spec in registry.tasks().items() if spec.head is kind]
+    fitting = [name for name, spec in registry.tasks().items() if spec.head is kind and spec.input is reads]
+    found = [registry.task(name) for name in fitting]
     if config["task_type"] == "SEQ_2_SEQ_LM":
         found = [loaded for loaded in found if loaded.task.encoder_decoders]
     prompted = [loaded for loaded in found if "prompt" in loaded.request.model_fields]
     names = [loaded.spec.name for loaded in (prompted if len(prompted) == 1 else found)]
     return _only("task", f"the head of {config['task_type']}", names)
+
+
+def _input_of(bases: Bases, config: Mapping[str, Any], name: str | None) -> InputKind:
+    """Return what the base reads that is named, or that the config names; text if there is none here."""
+    named = [
+        one for one in bases.list() if (one.name == name if name else not trained_elsewhere(config, one))
+    ]
+    return InputKind.IMAGE if named and all(one.image for one in named) else InputKind.TEXT
 
 
 def _base(bases: Bases, config: Mapping[str, Any]) -> str:

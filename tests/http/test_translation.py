@@ -31,7 +31,7 @@ base: tiny
 data: {source: a.tsv, eval_fraction: 0.25}
 options: {source_language: en, target_language: fr, max_new_tokens: 12}
 method: {rank: 16}
-train: {epochs: 40, batch_size: 6, learning_rate: 0.02, patience: 0, schedule: constant}
+train: {epochs: 40, batch_size: 6, learning_rate: 0.02, patience: 0, schedule: cosine}
 """
 TEXT = "- The dog 20.  The cat 21!\n\n\t1. the dog 22\r\n"
 

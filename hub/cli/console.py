@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from hub.cli.context import Context
 from hub.cli.deploy import SERVER
 from hub.cli.screen.output import JSON_FLAG, error_console, print_json, say
-from hub.config import Settings
 from hub.errors import Conflict, NotReady
+
+if TYPE_CHECKING:
+    from hub.config import Settings
 
 __all__ = ["console"]
 

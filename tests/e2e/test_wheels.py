@@ -19,6 +19,7 @@ PLUGINS = (
     "classification",
     "extraction",
     "generation",
+    "image-classification",
     "qa",
     "sentiment",
     "similarity",

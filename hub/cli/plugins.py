@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from hub.cli.context import Context
 from hub.cli.screen.output import JSON_FLAG, error_console, escape, print_json, say, table
 from hub.errors import Conflict
+from hub.scaffold.choices import NewHead, NewKind
 
 if TYPE_CHECKING:
     from hub.client.running_plugins import ComparedPlugin, RunningPlugin
@@ -139,24 +140,10 @@ def new(
     name: Annotated[str, typer.Argument(help="Name of the plugin and of what it provides.")],
     folder: Annotated[Path, typer.Option("--dir", help="Parent of the new folder.")] = Path(),
     head: Annotated[
-        Literal["", "sequence", "number", "generate"],
+        NewHead | None,
         typer.Option(help="Of a task: the model computes scores of labels (the default), a number, or text."),
-    ] = "",
-    kind: Annotated[
-        Literal[
-            "task",
-            "reader",
-            "metric",
-            "method",
-            "engine",
-            "observer",
-            "route",
-            "command",
-            "cleaner",
-            "augmenter",
-        ],
-        typer.Option(help="What the plugin provides."),
-    ] = "task",
+    ] = None,
+    kind: Annotated[NewKind, typer.Option(help="What the plugin provides.")] = "task",
 ) -> None:
     """Write a small working plugin with tests; for a task, with sample data and a recipe."""
     from hub.errors import BadRequest

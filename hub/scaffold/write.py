@@ -19,26 +19,10 @@ from hub.errors import BadRequest, Conflict, InvalidName
 from hub.files import new_folder
 from hub.names import check_name
 from hub.registry.discovery import BUILT_IN, find_plugins
+from hub.scaffold.choices import NewHead, NewKind
 
-__all__ = ["HEADS", "KINDS", "write_plugin"]
+__all__ = ["write_plugin"]
 
-HEADS = (
-    "sequence",
-    "number",
-    "generate",
-)  # each has a folder of templates
-KINDS = (
-    "task",
-    "reader",
-    "metric",
-    "method",
-    "engine",
-    "observer",
-    "route",
-    "command",
-    "cleaner",
-    "augmenter",
-)
 _LIBRARIES = {  # what the template of a kind imports, beside the hub
     "task": ("numpy", "pydantic>=2"),
     "method": ("peft", "pydantic>=2", "transformers"),
@@ -56,12 +40,12 @@ def write_plugin(
     name: str,
     parent: Path,
     tasks: Collection[str] = (),
-    head: str = "sequence",
-    kind: str = "task",
+    head: NewHead = "sequence",
+    kind: NewKind = "task",
 ) -> Path:
-    """Write a working plugin with a task, or another of KINDS, to `parent/name` and return that folder.
+    """Write a working plugin with a task, or another kind, to `parent/name` and return that folder.
 
-    `tasks` are the tasks of the installed plugins; `head`, one of HEADS, is what a new task answers with.
+    `tasks` are the tasks of the installed plugins; `head` is what a new task answers with.
 
     Raises:
         InvalidName: `name` is not valid for a task and a distribution.

@@ -16,7 +16,8 @@ from hub.errors import BadRequest, Conflict, InvalidName
 from hub.recipe.recipe import load_recipe
 from hub.registry.discovery import BUILT_IN, CORE
 from hub.registry.host import Registry
-from hub.scaffold.write import HEADS, KINDS, write_plugin
+from hub.scaffold.choices import HEADS, KINDS
+from hub.scaffold.write import write_plugin
 from tests.support.plugins import Install, install
 from tests.support.preloaded import preloaded
 

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = ["commands", "forget_disabled", "show"]
 
+MAX_LABELS = 6  # in a line of the list
+
 commands = typer.Typer(help="List, install and write plugins.", no_args_is_help=True)
 
 
@@ -175,7 +177,7 @@ def show(plugins: Sequence[PluginStatus], compared: Sequence[ComparedPlugin] = (
             f"{plugin.distribution} {plugin.version}",
             plugin.state,
             *((running[plugin.id],) if extra else ()),
-            ", ".join(_labels(plugin.tasks, plugin.provides)),
+            _summed(plugin.name, _labels(plugin.tasks, plugin.provides)),
         )
         for plugin in plugins
     ]
@@ -204,6 +206,14 @@ def _versions(running: Sequence[RunningPlugin]) -> str:
 
 def _labels(tasks: Iterable[str], provides: Iterable[str]) -> list[str]:
     return [*(f"task {task}" for task in tasks), *provides]
+
+
+def _summed(name: str, labels: Sequence[str]) -> str:
+    """Return what a plugin provides as a line; of much, how much it is, and which command lists it."""
+    if len(labels) <= MAX_LABELS:
+        return ", ".join(labels)
+    kinds = {label.rpartition(" ")[0] for label in labels}
+    return f"{len(labels)} of {len(kinds)} kinds: hub plugins info {name}"
 
 
 def forget_disabled(settings: Settings, plugin: FoundPlugin) -> None:

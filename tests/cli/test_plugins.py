@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 import time
 from collections.abc import Callable
@@ -142,6 +143,12 @@ def test_info_shows_what_a_plugin_provides_and_its_settings_without_secrets(
     monkeypatch.delenv("HUB_PLUGINS__MAILBOX__ROOT")
     assert "Setting 'plugins.mailbox.root'" in hub("info", "mailbox").output
     assert "reader csv" in hub("info", "hub").output
+
+
+def test_list_counts_what_a_plugin_provides_much_of() -> None:
+    [line] = [line for line in hub("list").output.splitlines() if line.startswith("hub ")]
+    assert re.search(r"\b\d+ of \d+ kinds: hub plugins info hub", line), line
+    assert "reader csv" not in line
 
 
 def test_check_finds_what_fails_later(plugged: Install) -> None:

@@ -14,6 +14,7 @@ from hub.names import check_name, parse_version_ref
 
 if TYPE_CHECKING:
     from hub.client.http import ServerClient
+    from hub.transfer.backup import Backup
     from hub.transfer.retention import RemovalPlan
 
 __all__ = ["backup", "gc", "pull", "push", "restore"]
@@ -106,10 +107,7 @@ def backup(
     if as_json:
         print_json({**asdict(made), "file": file})
         return
-    say(
-        f"Wrote {made.versions} versions and {made.deployments} deployments to {escape(file)} "
-        f"({made.bytes / 1e6:,.1f} MB)."
-    )
+    say(f"Wrote {_held(made)} to {escape(file)} ({made.bytes / 1e6:,.1f} MB).")
 
 
 def restore(
@@ -127,10 +125,7 @@ def restore(
     if as_json:
         print_json({**asdict(made), "missing_bases": list(restored.missing)})
         return
-    say(
-        f"Restored {made.versions} versions and {made.deployments} deployments to "
-        f"{escape(context.settings.home)}, as they were at {made.created}."
-    )
+    say(f"Restored {_held(made)} to {escape(context.settings.home)}, as they were at {made.created}.")
     for base in restored.missing:
         say(f"Next: hub base pull {escape(base['source'])} --name {escape(base['name'])}")
 
@@ -168,6 +163,12 @@ def gc(
         _show_plan(plan)
     else:
         say(f"Removed {len(removed)} versions." if plan.remove else "There is nothing to remove.")
+
+
+def _held(made: Backup) -> str:
+    """Return how much a backup holds."""
+    counts = ((made.versions, "version"), (made.deployments, "deployment"))
+    return " and ".join(f"{count} {word}{'' if count == 1 else 's'}" for count, word in counts)
 
 
 def _show_plan(plan: RemovalPlan) -> None:

@@ -188,6 +188,6 @@ class _Narrator:
         )
 
     def end(self, url: str) -> None:
-        self._say(f"\nAPI pages: {url}/docs.json and, in a browser, {url}")
+        self._say(f"\nIn a browser: {url}/console, with the key that `hub console` names. API pages: {url}")
         self._say(f'Try: hub predict {NAME} "What a film!"   hub rollback {NAME}   hub status')
         self._say("Your own data: hub init, then hub train.")

@@ -102,7 +102,7 @@ def backup(
     from hub.transfer.depot import opened
 
     store = Context.load().existing_store
-    with opened(file, "wb") as stream, progress(as_json) as show:
+    with opened(file, "wb", private=True) as stream, progress(as_json) as show:
         made = back_up(store, stream, show)
     if as_json:
         print_json({**asdict(made), "file": file})

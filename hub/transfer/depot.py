@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, Any
@@ -25,8 +25,10 @@ def shown_url(url: str) -> str:
 
 
 @contextmanager
-def opened(url: str, mode: str) -> Iterator[IO[bytes]]:
-    """Open a file at a URL or a local path; one that is written is visible once it is complete.
+def opened(url: str, mode: str, *, private: bool = False) -> Iterator[IO[bytes]]:
+    """Open a file at a URL or a local path; one that is written is there as a whole or not at all.
+
+    `private`: only the owner can read a local one.
 
     Raises:
         BadRequest: it is no URL of a file system.
@@ -34,27 +36,60 @@ def opened(url: str, mode: str) -> Iterator[IO[bytes]]:
         NotFound: there is no such file.
         SourceUnavailable: it cannot be reached, or denies access.
     """
+    path = url.removeprefix("file://")
+    if "://" in path:
+        with _opened_remote(url, mode) as stream:
+            yield stream
+    elif "w" in mode:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        with replacing(Path(path), private=private, durable=True) as aside, aside.open("wb") as stream:
+            yield stream
+    else:
+        if not Path(path).is_file():
+            raise NotFound(f"There is no file {path}.")
+        with Path(path).open("rb") as stream:
+            yield stream
+
+
+@contextmanager
+def _opened_remote(url: str, mode: str) -> Iterator[IO[bytes]]:
+    fs, path = file_system(url)
+    try:
+        file = fs.open(path, mode)
+        try:
+            yield file
+        except BaseException:
+            with suppress(Exception):
+                file.close()
+            if "w" in mode:  # closing it has stored what there was
+                with suppress(Exception):
+                    fs.rm_file(path)
+            raise
+        file.close()
+    except HubError:
+        raise
+    except FileNotFoundError:
+        raise NotFound(f"There is nothing at {shown_url(url)}.") from None
+    except Exception as error:  # each file system raises the exceptions of its own library
+        raise SourceUnavailable(f"{shown_url(url)} cannot be used: {type(error).__name__}.") from error
+
+
+def file_system(url: str) -> tuple[Any, str]:
+    """Return the file system of a URL, and the path in it.
+
+    Raises:
+        BadRequest: it is no URL of a file system.
+        MissingExtra: it is on S3, and s3fs is not installed.
+    """
     import fsspec
 
     if url.partition("://")[0] in _S3 and find_spec("s3fs") is None:
         raise MissingExtra.of(shown_url(url), "s3")
     try:
-        path = url.removeprefix("file://")
-        if "://" not in path and "w" in mode:
-            Path(path).parent.mkdir(parents=True, exist_ok=True)
-            with replacing(Path(path), durable=True) as aside, aside.open("wb") as stream:
-                yield stream
-        else:
-            with fsspec.open(url, mode) as stream:
-                yield stream
-    except HubError:
-        raise
-    except FileNotFoundError:
-        raise NotFound(f"There is nothing at {shown_url(url)}.") from None
-    except (ValueError, ImportError) as error:  # fsspec: an unknown protocol
+        fs, path = fsspec.core.url_to_fs(url)
+    except (ValueError, ImportError) as error:
         raise BadRequest(f"{shown_url(url)} is no URL that can be used: {error}.") from None
-    except Exception as error:  # each file system raises the exceptions of its own library
-        raise SourceUnavailable(f"{shown_url(url)} cannot be used: {type(error).__name__}.") from error
+    return fs, str(path).rstrip("/")
 
 
 class Depot:
@@ -95,7 +130,7 @@ class Depot:
 
     def numbers(self, name: str) -> list[int]:
         """Return the numbers of the versions of a name."""
-        fs, root = self._file_system()
+        fs, root = file_system(self._url)
         try:
             found = fs.ls(f"{root}/{name}", detail=False)
         except FileNotFoundError:
@@ -115,14 +150,3 @@ class Depot:
                 return bool(stream.read(1))
         except NotFound:
             return False
-
-    def _file_system(self) -> tuple[Any, str]:
-        import fsspec
-
-        if self._url.partition("://")[0] in _S3 and find_spec("s3fs") is None:
-            raise MissingExtra.of(self.shown, "s3")
-        try:
-            fs, root = fsspec.core.url_to_fs(self._url)
-        except (ValueError, ImportError) as error:
-            raise BadRequest(f"{self.shown} is no URL that can be used: {error}.") from None
-        return fs, str(root).rstrip("/")

@@ -64,6 +64,7 @@ def test_a_hub_is_restored_elsewhere_and_takes_versions(
             staging.run("deploy", "mood@2", "--as", "mood")
         assert set(seen) == {200}
         assert (made["versions"], made["deployments"]) == (2, 1)
+        assert Path(file).stat().st_mode & 0o777 == 0o600  # hashes of keys, and answers that are kept
 
         restored = production.json("restore", file)
         assert [base["name"] for base in restored["missing_bases"]] == [home.base.name]

@@ -22,7 +22,7 @@ from hub.store.change import Deploy
 from hub.store.store import Store
 from hub.transfer.archive import read_archive, write_archive
 from hub.transfer.backup import back_up, restore
-from hub.transfer.depot import Depot
+from hub.transfer.depot import Depot, opened, shown_url
 from hub.transfer.move import archive_of, pull_from_depot, push_to_depot, receive
 from hub.transfer.retention import plan_removal, remove_planned
 from tests.support.homes import FakeHome, add_version, plain_adapter
@@ -86,6 +86,24 @@ def test_a_depot_may_be_at_any_url(staging: FakeHome, production: FakeHome) -> N
     assert Depot("memory://depot-of-a-test").numbers("mood") == [1]
     received = pull_from_depot("memory://depot-of-a-test", parse_version_ref("mood"), context(production))
     assert received.version.sha256 == staging.store.get("mood@1").sha256
+
+
+@pytest.mark.parametrize("place", ["memory://half/hub.tar", "local"])
+def test_what_fails_while_it_is_written_leaves_nothing(place: str, tmp_path: Path) -> None:
+    url = str(tmp_path / "hub.tar") if place == "local" else place
+    with pytest.raises(BadAdapter), opened(url, "wb") as stream:
+        stream.write(b"half")
+        raise BadAdapter("a version is damaged")
+    with pytest.raises(NotFound), opened(url, "rb"):
+        pass
+
+
+@pytest.mark.parametrize("url", ["nowhere://x/y", "memory://nothing/here.tar", "/no/such/file.tar"])
+def test_a_place_that_is_not_there_is_named_without_its_password(url: str) -> None:
+    with pytest.raises(HubError) as caught, opened(url, "rb"):
+        pass
+    assert url.partition("://")[2] in str(caught.value)
+    assert shown_url("s3://key:secret@bucket/x") == "s3://bucket/x"
 
 
 def test_a_version_needs_its_base(staging: FakeHome, tmp_path: Path) -> None:

@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 # Tests run in so many processes: many of them wait for a server.
-WORKERS ?= 2
+WORKERS ?= 3
 PLUGINS := $(wildcard plugins/*/pyproject.toml)
 EDITABLE := $(patsubst %/pyproject.toml,-e ./%,$(PLUGINS))
 

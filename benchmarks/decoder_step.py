@@ -49,10 +49,10 @@ def main() -> None:
     from hub.bases.cache import Bases
     from hub.config import find_home
     from hub.engine.tokenizer import load_tokenizer
+    from hub.training.arguments import pick_dtype
     from hub.training.fit.answers_only import answers_only
     from hub.training.fit.batches import LengthGroups, collator
     from hub.training.fit.fused_kernels import fused
-    from hub.training.fit.trainer import pick_dtype
 
     base = Bases(find_home()).pull("smollm2-135m")
     rows = _rows(arguments.data, load_tokenizer(base), base.model_type)

@@ -7,8 +7,7 @@ FOLDER and the names of --sets are those of benchmarks.defaults. A cell draws so
 seed and measures accuracy on test rows, the same for all cells of a set:
 
     few-shot  what `hub recipe new` writes, which trains by `method.type: few-shot`
-    labels    what it writes where few-shot cannot train: ia3, from 200 rows lora, in batches of 8, from 100
-              rows 16, for 15 epochs, from 100 rows 8
+    labels    what is trained where few-shot cannot be: ia3, from 200 rows lora
     frozen    scikit-learn's logistic regression, with its defaults, on the base's vectors as they are: means
               over tokens, of length 1. It is what is gained without training the base, and is not a version
 
@@ -41,7 +40,6 @@ WAYS = ("few-shot", "labels", "frozen")
 SETS = ("sst2", "ag_news", "tweets")
 SIZES = (8, 16, 64)  # rows per label
 DRAWS = 3
-SMALL = 100  # rows, of which `hub recipe new` trains fewer for more epochs
 MAIN, MAIN_DRAWS = ("sst2", 8), 10
 TARGETS: dict[str, Target] = {"few_shot_8_over_labels": (">=", 0.0)}
 RECIPE = """
@@ -114,6 +112,7 @@ def _cell(
     test: Sequence[TextRow],
 ) -> tuple[Cell, Any]:
     """Return a cell and the function that measures it."""
+    from hub.recipe.by_rows import TrainingRows
     from hub.recipe.recipe import load_recipe
 
     name, size, seed = draw
@@ -122,7 +121,7 @@ def _cell(
     write_rows(folder / "test.csv", test)
     overrides = [f"train.seed={seed}", "evaluate.int8=false", "report.trackers=[]"]
     recipe = load_recipe(folder, [*overrides, *_settings(way, len(rows))])
-    settled = recipe.settled(len(rows), "bert", one_label=True)
+    settled = recipe.settled(TrainingRows(len(rows), "bert", one_label=True, labels=True))
     settings = "" if way == "frozen" else ours.settings_of(settled)
     cell = Cell(name, size, seed, way, json.dumps([settings, len(test)]))
     if way == "frozen":
@@ -133,9 +132,7 @@ def _cell(
 def _settings(way: str, rows: int) -> list[str]:
     if way == "few-shot":
         return ["method.type=few-shot"]
-    method = "ia3" if rows < MAX_IA3_ROWS else "lora"
-    epochs, batch = (15, 8) if rows < SMALL else (8, 16)
-    return [f"method.type={method}", f"train.epochs={epochs}", f"train.batch_size={batch}"]
+    return [f"method.type={'ia3' if rows < MAX_IA3_ROWS else 'lora'}"]
 
 
 def _trained(hub: ours.Hub, folder: Path, recipe: Any) -> Result:

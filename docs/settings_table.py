@@ -56,6 +56,7 @@ _GUIDES = {
     "metrics": "[monitoring](monitoring.md)",
     "log": "[logs](monitoring.md#logs)",
     "jobs": "[training over HTTP](jobs.md)",
+    "ray": "[work on several machines](ray.md)",
 }
 
 

@@ -11,7 +11,6 @@ from itertools import count
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, settings
 
 from hub.bases.base import Base
 from hub.bases.cache import Bases
@@ -19,21 +18,25 @@ from hub.errors import SourceUnavailable
 from tests.fixtures.postgres import Postgres, postgres
 from tests.fixtures.s3 import S3Server, s3_server
 from tests.support.catalogs import migrate_once
-from tests.support.preloaded import AskingPopen
+from tests.support.once import command_of, known_distributions, known_entry_points
+from tests.support.plots import plots_are_left_out
+from tests.support.preloaded import AskingPopen, share_preloaded
+from tests.support.profiles import load_profile
 
-# Slowness says something of the machine only; CI draws the same examples every time.
-settings.register_profile(
-    "shared", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize="CI" in os.environ
-)
-settings.load_profile("shared")
+__all__ = ["plots_are_left_out"]
+
+load_profile()
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the command line does
+# Commands that train set it where it is missing; later ones would not be forked: tests.support.preloaded.
+os.environ.setdefault("GOMP_SPINCOUNT", "0")
 # Tiny tensors gain nothing from threads that wait for one another; read when torch and numpy are imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
+gc.disable()  # until the tests are collected: what is imported and collected stays
 
 collect_ignore = ["fixtures/third_party"]  # tests of plugins that are not installed: e2e/test_third_party.py
 MEMORY_DISK = Path("/dev/shm")
@@ -45,12 +48,24 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--gpu-device", default="cuda", help="where tests marked gpu run; cuda or cpu")
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist starts its processes
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Let the processes of a run fork their commands from one process."""
+    if getattr(session.config.option, "tx", None):
+        share_preloaded()
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Keep temporary folders in memory where there is room: a third of the time goes to fsync otherwise."""
     if not os.access(MEMORY_DISK, os.W_OK) or os.statvfs(MEMORY_DISK).f_flag & os.ST_NOEXEC:
         return  # tests write scripts and run them
     if shutil.disk_usage(MEMORY_DISK).free > MIN_MEMORY_DISK_GB * 1e9:
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY_DISK))
+
+
+def pytest_collection_finish() -> None:
+    """Collect garbage from now on."""
+    gc.enable()
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -77,6 +92,17 @@ def _catalogs_are_migrated_once() -> Iterator[None]:
     """Let alembic make one new catalog for this process; a thousand tests have one of their own."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("hub.store.catalog.catalog.migrate", migrate_once)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _commands_and_plugins_are_found_once() -> Iterator[None]:
+    """Build the command line once, and read the metadata of what is installed once, not for each command."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("typer.testing._get_command", command_of)
+        patch.setattr("hub.registry.discovery.entry_points", known_entry_points)
+        for module in ("hub.registry.install.pins", "hub.scaffold.write"):
+            patch.setattr(f"{module}.distributions", known_distributions)
         yield
 
 

@@ -21,7 +21,6 @@ from benchmarks.hot_swap.moves import Move, Mover
 from benchmarks.hot_swap.timeline import Timeline
 from benchmarks.server import HubServer, hub_server
 from hub.bases.base import Base
-from hub.serving.batching.base_workers import ENGINE_CACHE
 
 __all__ = ["Outcome", "Period", "Plan", "run"]
 
@@ -75,16 +74,10 @@ class Outcome:
         return self.loads - sum(count for kind, count in self.kinds.items() if kind != "delete")
 
 
-def run(base: Base, plan: Plan, graphs: Path | None = None) -> Outcome:
-    """Make all that is needed, load a server with requests and moves, and judge.
-
-    `graphs` is a folder that keeps exported graphs for other runs of the same base.
-    """
+def run(base: Base, plan: Plan) -> Outcome:
+    """Make all that is needed, load a server with requests and moves, and judge."""
     with tempfile.TemporaryDirectory(prefix="bench-hot-swap-") as folder:
         home = prepare(Path(folder), base, plan.texts, plan.deployments, plan.contents)
-        if graphs:
-            (home.path / ENGINE_CACHE).parent.mkdir(exist_ok=True)
-            (home.path / ENGINE_CACHE).symlink_to(graphs, target_is_directory=True)
         with importer(home) as beside:
             return asyncio.run(_run(home, beside, plan))
 

@@ -13,7 +13,15 @@ from hub.bases.images import VISION, image_input
 from hub.bases.weights_file import read_header
 from hub.errors import BadBase, UnsafeWeights
 
-__all__ = ["Facts", "check_model_folder", "inspect_folder", "layer_shapes", "refuse_pickles", "weight_shapes"]
+__all__ = [
+    "Facts",
+    "check_model_folder",
+    "inspect_folder",
+    "layer_shapes",
+    "module_name",
+    "refuse_pickles",
+    "weight_shapes",
+]
 
 # fmt: off
 _DECODERS = frozenset({
@@ -128,15 +136,15 @@ def layer_shapes(base: Base) -> dict[str, tuple[int, ...]]:
     """
     shapes = weight_shapes(base.path)
     if base.kind is BaseKind.VISION:
-        return {_module_name(name, base.model_type): shape for name, shape in shapes.items()}
+        return {module_name(name, base.model_type): shape for name, shape in shapes.items()}
     if base.kind is BaseKind.ENCODER or any(name.endswith(_OUTPUT_LAYERS) for name in shapes):
         return shapes
     embedding = next((shape for name, shape in shapes.items() if name.endswith(_EMBEDDINGS)), None)
     return shapes if embedding is None else {**shapes, **dict.fromkeys(_OUTPUT_LAYERS, embedding)}
 
 
-def _module_name(name: str, model_type: str) -> str:
-    """Return the name under which transformers 5.23 loads a weight of a ViT; it saves by the old names."""
+def module_name(name: str, model_type: str) -> str:
+    """Return the name in transformers 5.23 of a module or weight of a ViT; files have it by the older one."""
     for old, new in _ATTENTION if model_type == "dinov2" else _RENAMED:
         name = name.replace(old, new)
     return name

@@ -10,6 +10,7 @@ import typer
 
 from hub.cli.context import Context
 from hub.cli.screen.output import JSON_FLAG, error_console, print_json, say, table
+from hub.errors import BadRequest
 
 if TYPE_CHECKING:
     from hub.bases.base import Base
@@ -36,10 +37,16 @@ def bench(
     """Measure the engines on this machine with random adapters, and show the fastest for each batch shape."""
     from hub.engine.build import build_engine
     from hub.engine.choice.autotune import Tuning
+    from hub.registry.opening import engine_for
     from hub.serving.batching.base_workers import ENGINE_CACHE
 
     context = Context.load()
     settings, found = context.settings, context.bases.get(base)
+    if (made := engine_for(found.source, "auto")) != "auto":
+        raise BadRequest(
+            f"{base} runs on the engine {made}, which a plugin made for it: there is nothing to choose. To "
+            f"measure a version on it: hub evaluate --engine {made}"
+        )
     with error_console().status(f"Loading {base}"):
         engine: Any = build_engine(
             found,

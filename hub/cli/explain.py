@@ -1,4 +1,4 @@
-"""`hub explain`: shows the contribution of each word to an answer of a stored version."""
+"""`hub explain`: shows the contribution of each word, or patch of an image, to an answer of a version."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ import typer
 
 from hub.cli.context import Context
 from hub.cli.pairs import pairs
+from hub.cli.reading import file_or_text
 from hub.cli.screen.output import JSON_FLAG, escape, print_json, say, table
+from hub.data.read.image_cells import takes_file
 from hub.errors import BadRequest, first_problem
 from hub.visible import masked
 
 if TYPE_CHECKING:
-    from hub.explain.explanation import Explanation, Word
+    from hub.explain.explanation import Explanation, ImageExplanation, Word
     from hub.store.records import Version
 
 __all__ = ["explain"]
@@ -25,7 +27,8 @@ SHOWN = 10  # words in the table
 def explain(
     adapter: Annotated[str, typer.Argument(metavar="NAME[@N]", help="A version; without @N, the newest.")],
     text: Annotated[
-        str | None, typer.Argument(help="Text for the first text field of the task's request.")
+        str | None,
+        typer.Argument(help="Text for the first text field of the task's request, or the file of an image."),
     ] = None,
     field: Annotated[
         list[str] | None,
@@ -50,23 +53,29 @@ def explain(
     as_json: Annotated[bool, JSON_FLAG] = False,
     html: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write an HTML page.")] = None,
 ) -> None:
-    """Show how much each word of a text contributes to an answer."""
+    """Show how much each word of a text, or each patch of an image, contributes to an answer."""
     context = Context.load()
     registry, store = context.registry, context.existing_store
     version = store.get(adapter)
     values = _request(registry, version, text, field)
     from hub.explain.attribution import ExplainOptions
     from hub.explain.attribution import explain as run
+    from hub.explain.explanation import ImageExplanation
 
     found = run(version, values, ExplainOptions(method, target, word), registry=registry, store=store)
     if html is not None:
-        from hub.explain.page import page
+        from hub.explain.page import image_page, page
 
-        html.write_text(page(found), encoding="utf-8")
+        made = image_page(found) if isinstance(found, ImageExplanation) else page(found)
+        html.write_text(made, encoding="utf-8")
     if as_json:
         print_json(found.to_json())
         return
-    _print(found)
+    if isinstance(found, ImageExplanation):
+        _print_patches(found)
+    else:
+        _print(found)
+    _print_notes(found)
     if html is not None:
         say(f"Wrote {escape(html)}.")
 
@@ -82,7 +91,8 @@ def _request(registry: Any, version: Version, text: str | None, given: list[str]
         texts = [name for name, about in schema["properties"].items() if about.get("type") == "string"]
         if not texts:
             raise BadRequest(f"The task {loaded.spec.name!r} has no text field; use --field.")
-        values.setdefault(texts[0], text)
+        given_file = takes_file(schema["properties"][texts[0]])
+        values.setdefault(texts[0], file_or_text(text) if given_file else text)
     try:
         loaded.request.model_validate(values)
     except ValidationError as error:
@@ -110,6 +120,31 @@ def _print(found: Explanation) -> None:
                 shown.stylize(style, word.place.start, word.place.end)
         console.print(line + shown)
     table(("WORD", "SCORE"), [(word.text, f"{word.score:+.4f}") for word in _largest(words)])
+
+
+def _print_patches(found: ImageExplanation) -> None:
+    """Print a square of two columns for each patch, and the patches with the largest scores."""
+    from rich.console import Console
+    from rich.text import Text
+
+    said = f"[dim]{found.method}[/] {escape(f'{found.target}: {found.score:.3f}')}"
+    say(f"[bold]{found.name}@{found.version}[/] {said}")
+    console = Console(highlight=False, soft_wrap=True)
+    for row in found.patches:
+        console.print(Text.assemble(*(("  ", _style(score, found.largest) or "on grey85") for score in row)))
+    scored = [
+        (row, column, score)
+        for row, scores in enumerate(found.patches, 1)
+        for column, score in enumerate(scores, 1)
+    ]
+    largest = sorted(scored, key=lambda one: -abs(one[2]))[:SHOWN]
+    table(
+        ("ROW", "COLUMN", "SCORE"),
+        [(str(row), str(column), f"{score:+.4f}") for row, column, score in largest],
+    )
+
+
+def _print_notes(found: Explanation | ImageExplanation) -> None:
     if found.convergence_delta is not None:
         delta = f"{found.convergence_delta:+.2g}"
         say(f"[dim]{found.steps} steps; convergence delta {delta}[/]")

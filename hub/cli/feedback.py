@@ -60,7 +60,7 @@ def export(
     as_json: Annotated[bool, JSON_FLAG] = False,
 ) -> None:
     """Write labelled answers as a training file for `hub train`."""
-    from hub.cli.predict_file.answer_files import atomically, open_answers
+    from hub.scale.answer_files import atomically, open_answers
 
     if out.suffix not in FORMATS:
         raise BadRequest(f"The file's name must end in one of {', '.join(FORMATS)}, not {out.suffix!r}.")

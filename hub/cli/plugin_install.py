@@ -89,27 +89,46 @@ def install(
 def uninstall(
     name: Annotated[str, typer.Argument(help="Name of a plugin or of its distribution.")],
     force: Annotated[bool, typer.Option("--force", help="Even if deployments need it.")] = False,
+    as_json: Annotated[bool, JSON_FLAG] = False,
 ) -> None:
     """Uninstall the distribution that a plugin comes from; imports no third-party code."""
+    from hub.client.plugin_users import users_of
+    from hub.errors import HubError
     from hub.registry.discovery import pick_plugins
     from hub.registry.install.install import uninstall as uninstall_distribution
 
     context = Context.load()
     plugins = pick_plugins(name)
     distribution = plugins[0].distribution
-    deployed, stored = _users(context, distribution)
-    if deployed and not force:
-        raise Conflict(
-            f"Deployments need {distribution}: {', '.join(deployed)}. Undeploy them first, or add --force."
-        )
-    with error_console().status(f"Uninstalling {distribution}"):
-        uninstall_distribution(distribution, context.settings.home)
+    users = users_of(distribution, context.settings, context.existing_store)
+    document = {
+        "distribution": distribution,
+        "version": plugins[0].version,
+        "plugins": [plugin.name for plugin in plugins],
+        "deployments": users.deployments,
+        "versions": users.versions,
+    }
+    try:
+        if users.deployments and not force:
+            raise Conflict(
+                f"Deployments need {distribution}: {users.described()}. Undeploy them first, or add --force."
+            )
+        with error_console().status(f"Uninstalling {distribution}"):
+            uninstall_distribution(distribution, context.settings.home)
+    except HubError as error:
+        if not as_json:
+            raise
+        print_json({**document, "uninstalled": False, **error.to_json()})
+        raise typer.Exit(1) from None
     for plugin in plugins:
         forget_disabled(context.settings, plugin)
+    if as_json:
+        print_json({**document, "uninstalled": True})
+        return
     say(f"{distribution} is uninstalled.")
     hint_reload(context.settings)
-    if stored:
-        needed = f"Stored versions that need it and cannot be served now: {', '.join(stored)}."
+    if users.versions:
+        needed = f"Stored versions that need it and cannot be served now: {', '.join(users.versions)}."
         error_console().print(needed, markup=False)
 
 
@@ -137,6 +156,7 @@ def sync(
     as_json: Annotated[bool, JSON_FLAG] = False,
 ) -> None:
     """Restore exactly what plugins.lock has: install it, checked by hash, and uninstall other plugins."""
+    from hub.client.plugin_users import users_of
     from hub.registry.install.locking import sync as sync_installed
 
     context = Context.load()
@@ -146,9 +166,12 @@ def sync(
             rows = [(one.name, one.installed or "-", one.locked or "removed") for one in changes]
             table(("package", "installed", "locked"), rows)
         for one in changes:
-            if not one.locked and not (dry_run or force) and (users := _users(context, one.name)[0]):
+            if one.locked or dry_run or force:
+                continue
+            users = users_of(one.name, context.settings, context.existing_store)
+            if users.deployments:
                 raise Conflict(
-                    f"{one.name} is not in plugins.lock, and deployments need it: {', '.join(users)}. "
+                    f"{one.name} is not in plugins.lock, and deployments need it: {users.described()}. "
                     "Undeploy them first, or add --force."
                 )
 
@@ -224,37 +247,3 @@ def _show_plan(plan: PluginPlan) -> None:
         table(("package", "installed", "planned", ""), rows)
     for warning in plan.warnings:
         error_console().print(f"Broken by this: {warning}", markup=False)
-
-
-def _users(context: Context, distribution: str) -> tuple[list[str], list[str]]:
-    """Return the deployments with their versions, and all stored versions, that need a distribution.
-
-    A version needs the plugin that its manifest records. If it records none, it needs the one that has its
-    task; a plugin that was never loaded may have any task that no other plugin has.
-    """
-    from hub.registry.host import Registry
-
-    store = context.existing_store
-    versions = store.versions()
-    if not versions:
-        return [], []
-    listed = Registry.listed(context.settings)
-    mine = [plugin for plugin in listed if plugin.distribution == distribution]
-    own = {task for plugin in mine for task in plugin.tasks}
-    elsewhere = {task for plugin in listed if plugin.distribution != distribution for task in plugin.tasks}
-    unknown = any(not plugin.tasks and not plugin.provides for plugin in mine)
-    needing = []
-    for version in versions:
-        manifest = version.manifest
-        task = manifest.serving.task
-        if manifest.plugin is not None:
-            needs = manifest.plugin.distribution == distribution
-        else:
-            needs = task not in elsewhere and (task in own or unknown)
-        if needs:
-            needing.append(str(version.ref))
-    deployed = {
-        found.name: [str(one.ref) for one in found.versions if str(one.ref) in needing]
-        for found in store.deployments()
-    }
-    return [f"{name} ({', '.join(refs)})" for name, refs in deployed.items() if refs], needing

@@ -105,16 +105,21 @@ def info(
 
 @commands.command()
 def disable(name: Annotated[str, typer.Argument(help="Name of a plugin or of its distribution.")]) -> None:
-    """Keep a plugin from being imported."""
+    """Keep a plugin from being imported; deployments that need it are named."""
     from hub.cli.plugin_reload import hint_reload
+    from hub.client.plugin_users import users_of
     from hub.registry.discovery import pick_plugins
     from hub.registry.state import disable as disable_plugin
 
-    settings = Context.load().settings
-    for plugin in pick_plugins(name):
-        disable_plugin(settings.home, plugin.id)
+    context = Context.load()
+    plugins = pick_plugins(name)
+    users = users_of(plugins[0].distribution, context.settings, context.existing_store)
+    for plugin in plugins:
+        disable_plugin(context.settings.home, plugin.id)
         say(f"Plugin {plugin.name} ({plugin.distribution}) is disabled.")
-    hint_reload(settings)
+    if users.deployments:
+        say(f"Deployments need {plugins[0].distribution}: {users.described()}.")
+    hint_reload(context.settings)
 
 
 @commands.command()

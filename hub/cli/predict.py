@@ -1,4 +1,4 @@
-"""`hub predict`: sends one request, or one for each row of a file."""
+"""`hub predict`: sends one request, or one for each row of a file; or answers whole data sets."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import typer
 
 from hub.cli.context import Context
 from hub.cli.deploy import SERVER
-from hub.cli.reading import COLUMN, DELIMITER, ENCODING, HEADER, reading
+from hub.cli.reading import COLUMN, DELIMITER, ENCODING, HEADER, file_or_text, reading
 from hub.cli.screen.output import JSON_FLAG, escape, print_json, say, write_piece
-from hub.data.read.image_cells import UnreadableImage, read_image_cell, takes_file
+from hub.data.read.image_cells import takes_file
 from hub.errors import BadRequest
 
 if TYPE_CHECKING:
@@ -22,7 +22,10 @@ __all__ = ["predict"]
 
 
 def predict(  # noqa: PLR0913, PLR0917 - a command's options
-    deployment: Annotated[str, typer.Argument(help="A deployment, or a version of it: NAME@N.")],
+    deployment: Annotated[
+        str,
+        typer.Argument(help="A deployment, or a version of it: NAME@N; with --data, several with commas."),
+    ],
     text: Annotated[
         str | None, typer.Argument(help="Text for the first text field of the task's request.")
     ] = None,
@@ -37,6 +40,27 @@ def predict(  # noqa: PLR0913, PLR0917 - a command's options
         Path | None,
         typer.Option("--output", "-o", help="With --file: the file to write (csv, jsonl, parquet)."),
     ] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="A bulk job: a file, a folder or a pattern of Parquet, CSV, TSV or JSONL files, also on S3.",
+        ),
+    ] = None,
+    folder: Annotated[
+        str | None,
+        typer.Option(
+            "--out", metavar="URL", help="With --data: the folder for the answers; resumes its job."
+        ),
+    ] = None,
+    format: Annotated[
+        str,
+        typer.Option("--format", help="With --data: parquet, csv, tsv or jsonl; default: as each file has."),
+    ] = "",
+    on: Annotated[str, typer.Option(help="With --data: local, or ray.")] = "local",
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="With --on ray: processes with an engine each; default: 2.")
+    ] = None,
     columns: Annotated[list[str] | None, COLUMN] = None,
     delimiter: Annotated[str | None, DELIMITER] = None,
     header: Annotated[bool | None, HEADER] = None,
@@ -49,15 +73,30 @@ def predict(  # noqa: PLR0913, PLR0917 - a command's options
 ) -> None:
     """Send a deployment one request, or one for every row of a file; without a server, run it here.
 
-    A file is read with the settings of the version's training data; options override them.
+    A file is read with the settings of the version's training data; options override them. --data and --out
+    answer any number of rows without a server, by several deployments in one pass; a job that was stopped is
+    resumed by the same command.
     """
-    if sum(given is not None for given in (text, body, file)) != 1:
-        raise BadRequest("Give one of: a TEXT, --input JSON, or --file FILE with -o OUTPUT.")
+    if sum(given is not None for given in (text, body, file, data)) != 1:
+        raise BadRequest(
+            "Give one of: a TEXT, --input JSON, --file FILE with -o OUTPUT, or --data URL with --out URL."
+        )
+    if (data is None) != (folder is None):
+        raise BadRequest("--data and --out need each other: the rows, and the folder for the answers.")
+    given = reading(columns, delimiter, header, encoding)
+    if data is not None and folder is not None:
+        if stream or server:
+            raise BadRequest("A bulk job runs here, without a server: leave out --stream and --server.")
+        from hub.cli.predict_file.predict_bulk import predict_bulk
+
+        predict_bulk(deployment, (data, folder, format), given, (on, workers), as_json)
+        return
+    if on != "local" or workers is not None or format:
+        raise BadRequest("--on, --workers and --format go with --data and --out.")
     if (file is None) != (out is None):
         raise BadRequest("--file and -o need each other: the rows, and the file for the answers.")
     if stream and (file is not None or as_json):
         raise BadRequest("--stream prints one text while it is generated. Leave out --file and --json.")
-    given = reading(columns, delimiter, header, encoding)
     with Context.load().client(server) as client:
         if file is None or out is None:
             request = _from_json(body) if body is not None else _from_text(client, deployment, text or "")
@@ -114,19 +153,8 @@ def _from_text(client: Client, deployment: str, text: str) -> dict[str, Any]:
             f"Use --input, such as --input '{example}'."
         )
     if takes_file(schema["properties"][fields[0]]):
-        return {fields[0]: _from_file(text)}
+        return {fields[0]: file_or_text(text)}
     return {fields[0]: text}
-
-
-def _from_file(text: str) -> Any:
-    """Return the file that a text names, in base64; another text is sent as it is."""
-    path = Path(text)
-    try:
-        return read_image_cell(path.name, path.parent.absolute())
-    except UnreadableImage as error:
-        if "://" in text or text.lower().startswith("data:"):
-            return text  # the server refuses addresses
-        raise BadRequest(f"{text[:200]} {error}.") from None
 
 
 def _is_text(schema: dict[str, Any]) -> bool:

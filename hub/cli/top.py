@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -53,21 +57,37 @@ def _watch(context: Context, server: str | None, interval: float, console: Conso
 
     before: Scrape | None = None
     found: Json | None = None
-    with Live(console=console, screen=True, auto_refresh=False) as live:
-        try:
-            while True:
-                problem = ""
-                try:
-                    url, now = _read(context, server)
-                    if before:
-                        found = _figures(url, before, now)
-                    before = now
-                except HubError as error:
-                    problem = str(error)
-                live.update(_view(found, rows=console.size.height - LINES, problem=problem), refresh=True)
-                time.sleep(interval if found or problem else 1.0)
-        except KeyboardInterrupt:
-            return
+    with _ctrl_c() as pressed, Live(console=console, screen=True, auto_refresh=False) as live:
+        while not pressed.is_set():
+            problem = ""
+            try:
+                url, now = _read(context, server)
+                if before:
+                    found = _figures(url, before, now)
+                before = now
+            except HubError as error:
+                problem = str(error)
+            live.update(_view(found, rows=console.size.height - LINES, problem=problem), refresh=True)
+            pressed.wait(interval if found or problem else 1.0)
+
+
+@contextmanager
+def _ctrl_c() -> Iterator[threading.Event]:
+    """Set an event at the first Ctrl-C; the second one interrupts.
+
+    A KeyboardInterrupt may be raised where Python ignores exceptions, in a destructor for instance.
+    """
+    pressed = threading.Event()
+
+    def press(number: int, frame: object) -> None:
+        pressed.set()
+        signal.signal(signal.SIGINT, before)
+
+    before = signal.signal(signal.SIGINT, press)
+    try:
+        yield pressed
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _read(context: Context, server: str | None) -> tuple[str, Scrape]:

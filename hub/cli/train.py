@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,6 +11,7 @@ from typer.core import TyperCommand
 
 from hub.cli.context import Context
 from hub.cli.deploy_trained import check_task, deploy_trained, print_deployed
+from hub.cli.on_ray import ON, WORKERS, Where, check_workers
 from hub.cli.screen.output import JSON_FLAG, error_console, escape, print_json, progress, say
 from hub.cli.threads import for_training
 from hub.names import check_name
@@ -17,13 +19,15 @@ from hub.names import check_name
 if TYPE_CHECKING:
     from hub.recipe.recipe import Recipe
     from hub.store.manifest import Search
+    from hub.training.run import Fitting
     from hub.training.train import TrainResult
 
 __all__ = ["TrainCommand", "run_training", "train"]
 
 Json = dict[str, Any]
 _RECIPE_NAME = "@recipe"  # no legal deployment name
-_TAKES_VALUE = ("--set",)
+_TAKES_VALUE = ("--set", "--on", "--workers")
+DEFAULT_WORKERS = 2
 SHOWN = 5  # invalid rows
 
 
@@ -53,11 +57,14 @@ def train(
         typer.Option("--ablation", help="Also train without augmentation, and compare."),
     ] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted run.")] = False,
+    on: Annotated[Where, ON] = Where.LOCAL,
+    workers: Annotated[int | None, WORKERS] = None,
     as_json: Annotated[bool, JSON_FLAG] = False,
 ) -> None:
     """Train an adapter, measure it on held-out rows, and store it as a new version."""
     from hub.recipe.recipe import load_recipe
 
+    check_workers(on, workers)
     context = Context.load()
     parsed = load_recipe(recipe, [*(set_ or ()), *(["augment.ablation=true"] if ablation else [])])
     target = None
@@ -65,7 +72,7 @@ def train(
         target = check_name(parsed.name if deploy == _RECIPE_NAME else deploy, "deployment")
         check_task(target, parsed.task, context)
     try:
-        result = run_training(parsed, context, quiet=as_json, resume=resume)
+        result = run_training(parsed, context, quiet=as_json, resume=resume, on=on, workers=workers)
     except KeyboardInterrupt:
         error_console().print(
             "Interrupted. The same command with --resume continues from the last checkpoint."
@@ -88,10 +95,12 @@ def run_training(
     resume: bool = False,
     search: Search | None = None,
     trial: Path | None = None,
+    on: Where = Where.LOCAL,
+    workers: int | None = None,
 ) -> TrainResult:
     """Run `hub.training.train` with progress bars on stderr."""
     for_training()
-    with progress(quiet) as show:
+    with progress(quiet) as show, _fitting(on, recipe, context, workers) as fitting:
         show("load libraries", 0, 1)
         from hub.export.int8_gate import INT8, int8_gauge
         from hub.report.write import write_report
@@ -112,7 +121,18 @@ def run_training(
             search=search,
             trial=trial,
             report=write_report,
+            fitting=fitting,
         )
+
+
+def _fitting(
+    on: Where, recipe: Recipe, context: Context, workers: int | None
+) -> AbstractContextManager[Fitting | None]:
+    if on is Where.LOCAL:
+        return nullcontext()
+    from hub.scale.train import fitting_on_ray
+
+    return fitting_on_ray(recipe, context.settings, workers or DEFAULT_WORKERS)
 
 
 def _has_recipe(args: list[str]) -> bool:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 import shutil
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from hub.cli.context import Context
+from hub.cli.on_ray import ON, WORKERS, Where, check_workers
 from hub.cli.screen.output import JSON_FLAG, error_console, escape, print_json, progress, say, table
 from hub.cli.threads import for_training
 from hub.errors import BadRecipe
 
 if TYPE_CHECKING:
+    from hub.progress import Progress
     from hub.recipe.recipe import Recipe
     from hub.training.search.trials import Trial, Tuned
     from hub.training.train import TrainResult
@@ -26,7 +29,7 @@ PAGE = "tune.html"
 WINNER = "winner.json"  # the recipe of the best trial while it is evaluated and stored
 
 
-def tune(
+def tune(  # noqa: PLR0913, PLR0917 - a command's options
     recipe: Annotated[Path, typer.Argument(help="A recipe, or a folder with recipe.yaml.")],
     trials: Annotated[
         int | None,
@@ -49,11 +52,14 @@ def tune(
             "--train/--no-train", help="Whether to evaluate the best trial on held-out rows and store it."
         ),
     ] = True,
+    on: Annotated[Where, ON] = Where.LOCAL,
+    workers: Annotated[int | None, WORKERS] = None,
     as_json: Annotated[bool, JSON_FLAG] = False,
 ) -> None:
     """Search hyperparameters, and store the best trial as a version."""
     from hub.recipe.recipe import load_recipe
 
+    check_workers(on, workers)
     context = Context.load()
     parsed = load_recipe(recipe, set_ or ())
     sampler = parsed.tune.sampler if grid is None else ("grid" if grid else "bayes")
@@ -66,6 +72,8 @@ def tune(
             resume=resume,
             timeout=timeout,
             quiet=as_json,
+            on=on,
+            workers=workers,
         )
         if not as_json:
             _print(tuned, page)
@@ -78,7 +86,7 @@ def tune(
     _end(tuned, page, result, as_json)
 
 
-def run_search(
+def run_search(  # noqa: PLR0913 - a search is all of these
     recipe: Recipe,
     context: Context,
     *,
@@ -87,6 +95,8 @@ def run_search(
     resume: bool = False,
     timeout: float | None = None,
     quiet: bool = False,
+    on: Where = Where.LOCAL,
+    workers: int | None = None,
 ) -> tuple[Tuned, Path]:
     """Search with progress bars on stderr; return the result and the path of its page.
 
@@ -97,37 +107,52 @@ def run_search(
     with progress(quiet) as show:
         show("load libraries", 0, 1)
         from hub.report.search_page import page
-        from hub.training.search.session import Session
-        from hub.training.search.space import space_of
-        from hub.training.search.study import search
         from hub.training.train import only_run
 
+        run = _search_here if on is Where.LOCAL else partial(_search_on_ray, workers=workers)
+        work = context.settings.home / "runs" / recipe.name
         show("load libraries", 1, 1)
-        space, work = space_of(recipe), context.settings.home / "runs" / recipe.name
         with only_run(work):
             folder = work / FOLDER
             folder.mkdir(exist_ok=True)
-            session = Session.open(
-                recipe,
-                registry=context.registry,
-                bases=context.bases,
-                cache=context.packages,
-                folder=folder,
-                progress=show,
-            )
-            tuned = search(
-                session,
-                space,
-                folder,
-                trials=trials,
-                sampler=sampler,
-                resume=resume,
-                timeout=timeout,
-                progress=show,
-            )
+            limits = {"trials": trials, "sampler": sampler, "resume": resume, "timeout": timeout}
+            tuned = run(recipe, context, folder, show, limits)
             written = folder / PAGE
             written.write_text(page(tuned), encoding="utf-8")
     return tuned, written
+
+
+def _search_here(
+    recipe: Recipe, context: Context, folder: Path, show: Progress, limits: dict[str, Any]
+) -> Tuned:
+    from hub.training.search.session import Session
+    from hub.training.search.space import space_of
+    from hub.training.search.storage import StudyPlace
+    from hub.training.search.study import search
+
+    space = space_of(recipe)
+    session = Session.open(
+        recipe,
+        registry=context.registry,
+        bases=context.bases,
+        cache=context.packages,
+        folder=folder,
+        progress=show,
+    )
+    return search(session, space, StudyPlace.in_folder(folder), progress=show, **limits)
+
+
+def _search_on_ray(
+    recipe: Recipe,
+    context: Context,
+    folder: Path,
+    show: Progress,
+    limits: dict[str, Any],
+    workers: int | None,
+) -> Tuned:
+    from hub.scale.tune import search_on_ray
+
+    return search_on_ray(recipe, context.settings, folder, workers=workers, progress=show, **limits)
 
 
 def _store(

@@ -8,6 +8,7 @@ from hub.config.limits import LimitSettings
 from hub.config.log import LogSettings
 from hub.config.metrics import MetricSettings
 from hub.config.plugins import AllowedPlugin, PluginSettings
+from hub.config.ray import RaySettings
 from hub.config.serve import ServeSettings
 from hub.config.settings import Settings, load_settings, restore_settings
 from hub.config.store import BlobSettings
@@ -23,6 +24,7 @@ __all__ = [
     "LogSettings",
     "MetricSettings",
     "PluginSettings",
+    "RaySettings",
     "ServeSettings",
     "Settings",
     "child_environment",

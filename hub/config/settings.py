@@ -18,6 +18,7 @@ from hub.config.limits import LimitSettings
 from hub.config.log import LogSettings
 from hub.config.metrics import MetricSettings
 from hub.config.plugins import PluginSettings
+from hub.config.ray import RaySettings
 from hub.config.serve import ServeSettings
 from hub.config.store import BlobSettings
 from hub.errors import BadConfig, first_problem
@@ -44,6 +45,7 @@ class Settings(BaseSettings):
     metrics: MetricSettings = MetricSettings()
     log: LogSettings = LogSettings()
     jobs: JobSettings = JobSettings()
+    ray: RaySettings = RaySettings()
 
     @classmethod
     def settings_customise_sources(

@@ -165,7 +165,9 @@ def divides(recipe: Recipe, rows: int) -> bool:
     """Return whether training on `rows` splits off validation rows."""
     settings = recipe.train
     least = MIN_VALIDATION_ROWS if settings.asks_for_validation else MIN_UNASKED_VALIDATION_ROWS
-    evaluates = settings.patience != 0 and (settings.epochs > 1 or settings.checkpoint_steps is not None)
+    evaluates = settings.patience != 0 and (
+        settings.epochs is None or settings.epochs > 1 or settings.checkpoint_steps is not None
+    )
     return evaluates and _validation_size(recipe, rows) >= least
 
 

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from hub.api import Example, FieldKind, HeadKind, split_tag
+from hub.api import Example, FieldKind, HeadKind, InputKind, split_tag
 from hub.data.examples import AnyTask, Item
 from hub.data.fields import labelled_fields, labels_in
+from hub.recipe.by_rows import TrainingRows
 from hub.registry.loaded import LoadedTask
 
 __all__ = [
+    "describe_rows",
     "find_conflicts",
-    "has_one_label",
     "label_counts",
     "labels_of",
     "rare_labels",
@@ -127,12 +128,18 @@ _RELABEL: Mapping[FieldKind, Callable[[Any, Callable[[str], str]], Any]] = {
 }
 
 
-def has_one_label(loaded: LoadedTask, items: Iterable[Item]) -> bool:
-    """Return whether the task gives each text one label: few-shot training needs that."""
-    if loaded.spec.head is not HeadKind.SEQUENCE or loaded.numeric:
-        return False
+def describe_rows(loaded: LoadedTask, items: Sequence[Item], family: str) -> TrainingRows:
+    """Return what of the training rows, and of a type of base, decides how to train."""
+    head = loaded.spec.head
+    labels = head is HeadKind.SEQUENCE and not loaded.numeric
     several = [field.name for field in loaded.task.fields if field.kind is FieldKind.LABELS]
-    return not any(item.example[name] is not None for item in items for name in several)
+    return TrainingRows(
+        count=len(items),
+        family=family,
+        head=head,
+        one_label=labels and not any(item.example[name] is not None for item in items for name in several),
+        labels=labels and loaded.spec.input is InputKind.TEXT,
+    )
 
 
 def labels_of(item: Item, task: AnyTask) -> set[str]:

@@ -47,6 +47,7 @@
     ├── DeadlineExceeded      504  a request took longer than limits.timeout_s, or than its client waits
     ├── NotServed             504  too few replicas serve a change in time
     ├── SourceUnavailable     502  a download failed
+    ├── ClusterUnavailable    503  no Ray cluster answers, or its workers were lost
     ├── EngineFailed          500
     ├── PluginFailed          500  a plugin's code raised an exception or returned a wrong value
     │   ├── PluginTimeout     504  a plugin's code ran longer than limits.plugin_timeout_s
@@ -105,6 +106,7 @@ from hub.errors.request import (
     listed,
 )
 from hub.errors.server import (
+    ClusterUnavailable,
     DeadlineExceeded,
     EngineFailed,
     ExportFailed,
@@ -138,6 +140,7 @@ __all__ = [
     "BadRequest",
     "BadSampling",
     "BaseMismatch",
+    "ClusterUnavailable",
     "Conflict",
     "CrossOrigin",
     "DeadlineExceeded",

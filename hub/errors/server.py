@@ -63,6 +63,13 @@ class SourceUnavailable(HubError):
     status = 502
 
 
+class ClusterUnavailable(HubError):
+    """No Ray cluster answers at the address, Ray could not be started, or its workers were lost."""
+
+    code = "cluster_unavailable"
+    status = 503
+
+
 class EngineFailed(HubError):
     """The request was fine, and the engine failed; the server's log says where."""
 

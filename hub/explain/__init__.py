@@ -1,1 +1,1 @@
-"""Explanations: which words of a text an answer comes from."""
+"""Explanations: which words of a text, or patches of an image, an answer comes from."""

@@ -1,5 +1,5 @@
 # ruff: noqa: TID253 - imported only when a stored version is explained
-"""Attributes a score of a stored version to the tokens of the request."""
+"""Attributes a score of a stored version to the tokens, or the patches of the image, of the request."""
 
 from __future__ import annotations
 
@@ -14,13 +14,15 @@ from peft import PeftModel
 from pydantic import BaseModel
 from torch import Tensor
 
-from hub.api import AdapterInfo, HeadKind, Output, Row
+from hub.api import AdapterInfo, ExplainedScore, HeadKind, ImageInput, Output, Row, TokenScores
 from hub.bases.base import Base
 from hub.engine.peft.model import load_adapted
 from hub.engine.tokenizer import load_tokenizer
 from hub.errors import BadAdapter, BadPlugin, BadRequest, HubError, NotFound
 from hub.evaluation.predict import forward_rows
-from hub.explain.explanation import Explanation
+from hub.explain.explanation import Explanation, ImageExplanation
+from hub.explain.patches import PatchScore, grid_of
+from hub.explain.picture import png
 from hub.explain.token_spans import TokenPlace, find_places, words_of
 from hub.registry.active import active
 from hub.registry.host import Registry
@@ -30,7 +32,7 @@ from hub.store.content.content import copy_verified
 from hub.store.records import Version
 from hub.store.store import Store
 
-__all__ = ["ExplainOptions", "explain", "explain_row", "explain_rows", "texts_of"]
+__all__ = ["ExplainOptions", "explain", "explain_image", "explain_row", "explain_rows", "texts_of"]
 
 SPAN_LABELS = ("start", "end")
 EXPLAINED = (HeadKind.SEQUENCE, HeadKind.TOKEN, HeadKind.SPAN)
@@ -59,7 +61,7 @@ class _Score:
 
 def explain(
     version: Version, values: dict[str, Any], options: ExplainOptions, *, registry: Registry, store: Store
-) -> Explanation:
+) -> Explanation | ImageExplanation:
     """Load a version on its base with plain PEFT and explain one of its scores for a request's fields.
 
     Raises:
@@ -85,7 +87,7 @@ def texts_of(request: BaseModel) -> dict[str, str]:
 
 def explain_rows(
     version: Version, rows: Sequence[Row], texts: dict[str, str], options: ExplainOptions, store: Store
-) -> Explanation:
+) -> Explanation | ImageExplanation:
     """Explain a version's score for a request that was encoded to `rows`; runs no plugin code.
 
     Raises:
@@ -97,6 +99,8 @@ def explain_rows(
     tokenizer = load_tokenizer(base)
     model = _load(version, base, store)
     try:
+        if serving.image:
+            return explain_image(model, tokenizer, version.info, serving.image, rows, options)
         return explain_row(model, tokenizer, serving.head, version.info, rows, texts, options)
     finally:  # frees the memory at once: modules are in reference cycles, which only the collector ends
         for parameter in model.parameters():
@@ -105,8 +109,6 @@ def explain_rows(
 
 def _check_head(version: Version) -> None:
     serving = version.manifest.serving
-    if serving.image:
-        raise BadRequest(f"{version.ref} reads images, and words are explained: those of a text.")
     if serving.head not in EXPLAINED:
         raise BadRequest(
             f"{version.ref} cannot be explained: its task {serving.task} has {serving.head.value} outputs. "
@@ -145,21 +147,13 @@ def explain_row(
         BadRequest: the base has no attention maps.
         MissingExtra: captum is not installed.
     """
-    explainer = active().extensions.get(EXPLAINERS, options.method)
     model.eval()
     places = [find_places(row.input_ids, texts, tokenizer) for row in rows]
     score = _choose(forward_rows(model, tokenizer, head, rows), places, texts, head, info, options)
     row, where = score.row, places[score.number]
     scorer = _Scorer(model, head, row, score, _baseline(tokenizer, row))
     value = scorer.value()
-    with extension_call(EXPLAINERS.word, options.method, "attribute()"):
-        found = explainer.attribute(scorer)
-        scores = [float(one) for one in found.scores]
-    if len(scores) != len(row.input_ids):
-        raise BadPlugin(
-            f"Explainer {options.method!r} returned {len(scores)} scores for {len(row.input_ids)} tokens."
-        )
-    baseline = found.baseline_score
+    found, scores = _attribute(scorer, options.method)
     return Explanation(
         name=info.name,
         version=info.version,
@@ -172,12 +166,67 @@ def explain_row(
         scores=tuple(scores),
         words=tuple(tuple(word) for word in words_of(where)),
         texts=texts,
-        baseline_score=baseline,
-        convergence_delta=None if baseline is None else sum(scores) - (value - baseline),
+        baseline_score=found.baseline_score,
+        convergence_delta=_delta(found, scores, value),
         steps=found.steps,
         row=score.number,
         rows=len(rows),
     )
+
+
+def explain_image(
+    model: PeftModel,
+    tokenizer: Any,
+    info: AdapterInfo,
+    image: ImageInput,
+    rows: Sequence[Row],
+    options: ExplainOptions,
+) -> ImageExplanation:
+    """Explain the highest score of a request's images by their patches.
+
+    Raises:
+        NotFound, BadRequest, MissingExtra: as `explain_row`.
+    """
+    model.eval()
+    outputs = forward_rows(model, tokenizer, HeadKind.SEQUENCE, rows)
+    score = _choose(outputs, [()] * len(rows), {}, HeadKind.SEQUENCE, info, options)
+    grid, pixels = grid_of(model.config, image), score.row.pixel_values
+    assert pixels is not None
+    scorer = PatchScore(model, pixels, image, grid, score.label)
+    value = scorer.value()
+    found, scores = _attribute(scorer, options.method)
+    ends = range(grid.columns, len(scores) + 1, grid.columns)
+    return ImageExplanation(
+        name=info.name,
+        version=info.version,
+        method=options.method,
+        target=score.name,
+        score=value,
+        grid=grid,
+        patches=tuple(tuple(scores[end - grid.columns : end]) for end in ends),
+        picture=png(pixels, image),
+        baseline_score=found.baseline_score,
+        convergence_delta=_delta(found, scores, value),
+        steps=found.steps,
+        row=score.number,
+        rows=len(rows),
+    )
+
+
+def _attribute(score: ExplainedScore, method: str) -> tuple[TokenScores, list[float]]:
+    """Run an explainer; return what it found, and a number for each token."""
+    explainer = active().extensions.get(EXPLAINERS, method)
+    with extension_call(EXPLAINERS.word, method, "attribute()"):
+        found = explainer.attribute(score)
+        scores = [float(one) for one in found.scores]
+    if len(scores) != (tokens := score.ids.shape[1]):
+        raise BadPlugin(f"Explainer {method!r} returned {len(scores)} scores for {tokens} tokens.")
+    return found, scores
+
+
+def _delta(found: TokenScores, scores: Sequence[float], value: float) -> float | None:
+    baseline = found.baseline_score
+    return None if baseline is None else sum(scores) - (value - baseline)
 
 
 def _choose(

@@ -14,7 +14,7 @@ __all__ = ["AttentionRollout", "IntegratedGradients"]
 
 MIN_STEPS, MAX_STEPS = 64, 1024
 TOLERANCE = 0.02  # of the difference of the scores; steps double until the delta is below it
-ROWS_AT_ONCE = 32
+ROWS_AT_ONCE, TOKENS_AT_ONCE = 32, 16384
 
 
 class IntegratedGradients(Explainer[NoOptions]):
@@ -30,13 +30,14 @@ class IntegratedGradients(Explainer[NoOptions]):
         masked = torch.tensor([list(score.baseline)], device=score.ids.device)
         before = score.value(masked)
         difference, steps = score.value() - before, MIN_STEPS
+        rows = max(1, min(ROWS_AT_ONCE, TOKENS_AT_ONCE // masked.shape[1]))
         while True:
             parts = integrated.attribute(
                 inputs=score.ids,
                 baselines=masked,
                 additional_forward_args=(score.types,),
                 n_steps=steps,
-                internal_batch_size=ROWS_AT_ONCE,
+                internal_batch_size=rows,
             )  # [1, T, H]
             scores = parts.sum(-1)[0]
             delta = abs(float(scores.sum()) - difference)
@@ -48,7 +49,8 @@ class IntegratedGradients(Explainer[NoOptions]):
 class AttentionRollout(Explainer[NoOptions]):
     """The attention of the explained position to each token, with sum 1.
 
-    Attention rollout: arXiv:2005.00928, over the mean of the heads.
+    Attention rollout: arXiv:2005.00928, over the mean of the heads. Tokens that a model puts before the
+    patches of an image are left out of the sum.
     """
 
     def attribute(self, score: ExplainedScore) -> TokenScores:
@@ -60,7 +62,7 @@ class AttentionRollout(Explainer[NoOptions]):
             raise BadRequest(
                 f"{model.config.model_type} models have no attention maps; use the method gradients."
             )
-        length = score.ids.shape[1]
+        length = maps[0].shape[-1]
         residual = torch.eye(length, device=score.ids.device)
         flow = residual
         for each in maps:  # [1, heads, T, T]
@@ -68,5 +70,14 @@ class AttentionRollout(Explainer[NoOptions]):
             flow = (mixed / mixed.sum(-1, keepdim=True)) @ flow
         if score.position is not None:
             return TokenScores(list(flow[score.position].tolist()))
-        pooled = flow.mean(0) if getattr(model.config, "classifier_pooling", "cls") == "mean" else flow[0]
+        pooled = _pooled(flow, model.config)
+        if before := length - score.ids.shape[1]:
+            pooled = pooled[before:] / pooled[before:].sum()
         return TokenScores(list(pooled.tolist()))
+
+
+def _pooled(flow: torch.Tensor, config: Any) -> torch.Tensor:
+    """Return the share [T] of each token in what the head of a row reads, of `flow` [T, T]."""
+    if config.model_type == "dinov2":  # the first token, and the mean of the others
+        return (flow[0] + flow[1:].mean(0)) / 2
+    return flow.mean(0) if getattr(config, "classifier_pooling", "cls") == "mean" else flow[0]

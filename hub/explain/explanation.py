@@ -1,14 +1,15 @@
-"""The contribution of each token to a score."""
+"""The contribution of each token of a text, or of each patch of an image, to a score."""
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from hub.explain.token_spans import TokenPlace
 
-__all__ = ["Explanation", "Word"]
+__all__ = ["Explanation", "ImageExplanation", "PatchGrid", "Word"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +80,69 @@ class Explanation:
                 }
                 for word in self.merged()
             ],
+            "baseline_score": self.baseline_score,
+            "convergence_delta": self.convergence_delta,
+            "steps": self.steps,
+            "row": self.row,
+            "rows": self.rows,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class PatchGrid:
+    """The patches of an image as a base takes it, `width` x `height` pixels; a rest on the right or at the
+    bottom that fills no patch is not read."""
+
+    rows: int
+    columns: int
+    patch_height: int
+    patch_width: int
+    height: int
+    width: int
+
+
+@dataclass(frozen=True, slots=True)
+class ImageExplanation:
+    """Scores of the patches of one image, for the score of label `target`.
+
+    `patches` has a list for each row of `grid`. The sums are those of `Explanation`, with a grey image as the
+    baseline. `picture` is the image as the base takes it, a PNG file.
+    """
+
+    name: str
+    version: int
+    method: str
+    target: str
+    score: float
+    grid: PatchGrid
+    patches: tuple[tuple[float, ...], ...]
+    picture: bytes
+    baseline_score: float | None
+    convergence_delta: float | None
+    steps: int | None
+    row: int
+    rows: int
+
+    @property
+    def data_url(self) -> str:
+        """The picture as a data URL."""
+        return f"data:image/png;base64,{base64.b64encode(self.picture).decode('ascii')}"
+
+    @property
+    def largest(self) -> float:
+        """The largest absolute score of a patch."""
+        return max((abs(score) for row in self.patches for score in row), default=0.0)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return JSON values, without the picture."""
+        return {
+            "name": self.name,
+            "version": self.version,
+            "method": self.method,
+            "target": self.target,
+            "score": self.score,
+            "grid": asdict(self.grid),
+            "patches": [list(row) for row in self.patches],
             "baseline_score": self.baseline_score,
             "convergence_delta": self.convergence_delta,
             "steps": self.steps,

@@ -21,6 +21,8 @@ from hub.store.store import Store
 
 __all__ = ["Exported", "export_version"]
 
+_GRAPHS = (BaseKind.ENCODER, BaseKind.VISION)  # bases that `onnx` supports
+
 
 @dataclass(frozen=True, slots=True)
 class Exported:
@@ -64,15 +66,10 @@ def export_version(
         return Exported(version, store.export(version.ref, folder), form, precision, None)
     base = _base_of(version, store)
     serving = version.manifest.serving
-    if form is Format.ONNX and (base.kind is not BaseKind.ENCODER or serving.head is HeadKind.GENERATE):
+    if form is Format.ONNX and (base.kind not in _GRAPHS or serving.head is HeadKind.GENERATE):
         raise UnsupportedFormat(
             f"{Format.ONNX} supports encoders, and {base.name!r} ({base.model_type}) is a {base.kind}. "
             f"Use --format {Format.MERGED}, a folder for transformers alone, or {Format.PEFT}."
-        )
-    if base.image:
-        raise UnsupportedFormat(
-            f"{form} supports bases that read text, and {base.name!r} reads images. Use --format "
-            f"{Format.PEFT}."
         )
     if content_hash(store.fetch(version), serving) != version.sha256:
         raise BadAdapter(f"The files of {version.ref} in {version.path} were altered after they were stored.")

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from hub.api import HeadKind, Pooling
+from hub.api import HeadKind, ImageInput, Pooling
 from hub.bases.auto_classes import auto_class
 from hub.bases.base import Base
+from hub.bases.images import PROCESSOR_FILE
 from hub.export.formats import Format, Precision
 from hub.store.manifest import Serving
 from hub.store.records import Version
 
-__all__ = ["GRAPH_FILE", "PARITY_FILE", "write_about"]
+__all__ = ["GRAPH_FILE", "PARITY_FILE", "copy_processor", "write_about"]
 
 GRAPH_FILE, PARITY_FILE, TASK_FILE, README_FILE = "model.onnx", "parity.json", "task.json", "README.md"
+_PHOTO = "photo.jpg"
 _ENCODED = {"input_ids": "ids", "attention_mask": "attention_mask", "token_type_ids": "type_ids"}
 _MEANING = {
     HeadKind.SEQUENCE: "The scores are [texts, labels]: the label is the one with the largest score, and the "
@@ -35,6 +39,9 @@ _POOLED = {
     Pooling.LAST: "the state of its last token",
 }
 _MULTI_LABEL = "The scores are [texts, labels]: the sigmoid of each score is the probability of its label."
+_IMAGES = """The scores are [images, labels]: the label is the one with the largest score, and the softmax of
+the scores gives the probabilities. Before it is resized, the hub turns an image as its EXIF data says, and
+puts what is transparent over white."""
 _NUMBER = "The scores are [texts, 1]: the number of each text, in the units of the training data."
 _LEVELS = " The answer is the nearest of the levels {levels}."
 _SETTINGS = f"""{TASK_FILE} has the labels in the order of the scores, the maximum number of tokens, and the
@@ -64,6 +71,7 @@ def write_about(
         "labels": [] if serving.numbers else list(serving.labels),
         "settings": serving.settings,
         "max_length": serving.max_length,
+        **({"image": asdict(serving.image)} if serving.image else {}),
         "base": serving.base.model_dump(mode="json"),
         "format": form.value,
         "precision": precision.value,
@@ -72,17 +80,71 @@ def write_about(
     }
     text = json.dumps(task, indent=2, ensure_ascii=False) + "\n"
     (folder / TASK_FILE).write_text(text, encoding="utf-8")
-    if form is Format.ONNX:
-        loading = _onnx_code(serving.head, inputs, outputs)
-        about = f"as one ONNX graph ({precision}). With `pip install onnxruntime tokenizers`"
-    else:
-        loading = _transformers_code(auto_class(serving.head, base.kind), serving.head)
-        about = "as a transformers model. With `pip install transformers torch`"
+    loading, libraries = _loading(serving, base, form, inputs, outputs)
+    what = f"as one ONNX graph ({precision})" if form is Format.ONNX else "as a transformers model"
+    about = f"{what}. With `pip install {libraries}`"
     (folder / README_FILE).write_text(
         f"# {version.ref}\n\n"
         f"The adapter for the task `{serving.task}`, merged into `{serving.base.name}`, {about}, run in this "
         f"folder:\n\n```python\n{loading}```\n\n{_notes(serving, form)}",
         encoding="utf-8",
+    )
+
+
+def copy_processor(base: Base, folder: Path) -> None:
+    """Copy the settings by which the images of a base are made."""
+    shutil.copyfile(base.path / PROCESSOR_FILE, folder / PROCESSOR_FILE)
+
+
+def _loading(
+    serving: Serving, base: Base, form: Format, inputs: Sequence[str], outputs: Sequence[str]
+) -> tuple[str, str]:
+    """Return the code that runs the model, and the libraries that it needs."""
+    name = auto_class(serving.head, base.kind)
+    if serving.image:
+        if form is Format.ONNX:
+            return _onnx_image_code(serving.image), "onnxruntime numpy pillow"
+        return _processor_code(name), "transformers torch torchvision pillow"
+    if form is Format.ONNX:
+        return _onnx_code(serving.head, inputs, outputs), "onnxruntime tokenizers"
+    return _transformers_code(name, serving.head), "transformers torch"
+
+
+def _onnx_image_code(image: ImageInput) -> str:
+    """Return code that makes of a file what the base takes, step by step, and runs the graph."""
+    steps = []
+    resample = f"Image.Resampling.{image.resample.name}"
+    if image.shortest:
+        sides = ", ".join(
+            f"picture.{side} * {image.shortest} // min(picture.size)" for side in ("width", "height")
+        )
+        steps.append(f"picture = picture.resize(({sides}), {resample})\n")
+    elif image.resize:
+        steps.append(f"picture = picture.resize(({image.resize[1]}, {image.resize[0]}), {resample})\n")
+    if image.crop:
+        height, width = image.crop
+        steps += [
+            f"left, top = (picture.width - {width}) // 2, (picture.height - {height}) // 2\n",
+            f"picture = picture.crop((left, top, left + {width}, top + {height}))\n",
+        ]
+    mean, std = ([[[one]] for one in three] for three in (image.mean, image.std))
+    return (
+        "import numpy, onnxruntime\nfrom PIL import Image\n\n"
+        f'session = onnxruntime.InferenceSession("{GRAPH_FILE}")\n'
+        f'picture = Image.open("{_PHOTO}").convert("RGB")\n{"".join(steps)}'
+        f'pixels = numpy.asarray(picture, "float32").transpose(2, 0, 1) * {image.scale!r}\n'
+        f'pixels = ((pixels - {mean}) / {std}).astype("float32")\n'
+        '[logits] = session.run(["logits"], {"pixel_values": pixels[None]})\n'
+    )
+
+
+def _processor_code(name: str) -> str:
+    return (
+        f"from PIL import Image\nfrom transformers import AutoImageProcessor, {name}\n\n"
+        'processor = AutoImageProcessor.from_pretrained(".")\n'
+        f'model = {name}.from_pretrained(".")\n'
+        f'picture = Image.open("{_PHOTO}").convert("RGB")\n'
+        'outputs = model(**processor(picture, return_tensors="pt"))\n'
     )
 
 
@@ -117,6 +179,8 @@ def _notes(serving: Serving, form: Format) -> str:
     if serving.numbers:
         levels = ", ".join(f"{level:g}" for level in serving.numbers.levels)
         return f"{_NUMBER}{_LEVELS.format(levels=levels) if levels else ''}\n\n{_SETTINGS}"
+    if serving.image and not multi_label:
+        return f"{_IMAGES}\n\n{_SETTINGS}"
     meaning = _MULTI_LABEL if multi_label else _MEANING[serving.head].format(pooling=pooling)
     if serving.head is HeadKind.EMBEDDING and form is Format.MERGED:
         meaning += ' sentence-transformers does both: SentenceTransformer(".") loads this folder too.'

@@ -12,7 +12,7 @@ from hub.bases.auto_classes import auto_class
 from hub.bases.base import Base
 from hub.engine.quiet import peft_quiet
 from hub.engine.torch.loading import one_load_at_a_time
-from hub.export.folder import write_about
+from hub.export.folder import copy_processor, write_about
 from hub.export.formats import Format, Precision
 from hub.export.model import OUTPUTS, answers, merge
 from hub.export.parity import Parity
@@ -25,7 +25,7 @@ __all__ = ["write_merged"]
 
 
 def write_merged(version: Version, base: Base, folder: Path, progress: Progress) -> Parity:
-    """Write weights (float32, safetensors), config, tokenizer, settings and README to `folder`.
+    """Write weights (float32, safetensors), config, tokenizer or processor, settings and README to `folder`.
 
     Raises:
         ExportFailed: the model loaded from the folder differs from PEFT.
@@ -33,8 +33,11 @@ def write_merged(version: Version, base: Base, folder: Path, progress: Progress)
     serving = version.manifest.serving
     reference = Reference(version, base, progress)
     progress("write weights", 0, 1)
-    reference.tokenizer.model_max_length = serving.max_length
-    reference.tokenizer.save_pretrained(folder)
+    if base.image:
+        copy_processor(base, folder)
+    else:
+        reference.tokenizer.model_max_length = serving.max_length
+        reference.tokenizer.save_pretrained(folder)
     factory = getattr(transformers, auto_class(serving.head, base.kind))
     with peft_quiet():
         merge(reference.adapted, serving).save_pretrained(folder)

@@ -25,9 +25,18 @@ from hub.store.records import Version
 
 if TYPE_CHECKING:
     from hub.export.parity import Array
-    from hub.export.probes import Ints
+    from hub.export.probes import Numbers
 
-__all__ = ["OUTPUTS", "Standalone", "answers", "input_names", "load_peft", "merge", "pooling_of"]
+__all__ = [
+    "OUTPUTS",
+    "Standalone",
+    "answers",
+    "input_names",
+    "load_peft",
+    "merge",
+    "pooling_of",
+    "standalone",
+]
 
 OUTPUTS: Mapping[HeadKind, tuple[str, ...]] = {
     HeadKind.SEQUENCE: ("logits",),  # [B, C]
@@ -61,6 +70,24 @@ class Standalone(nn.Module):
         return tuple(result[name] for name in OUTPUTS[self._head])
 
 
+class StandaloneImages(nn.Module):
+    """A model as a function of a batch of images [B, 3, H, W] that returns the scores [B, C]."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model: Any = model
+
+    def forward(self, pixel_values: Tensor) -> tuple[Tensor, ...]:
+        return (self.model(pixel_values=pixel_values).logits,)
+
+
+def standalone(model: nn.Module, serving: Serving) -> nn.Module:
+    """Return a model as a function of a batch."""
+    if serving.image:
+        return StandaloneImages(model)
+    return Standalone(model, serving.head, pooling_of(serving))
+
+
 def load_peft(base: Base, version: Version, tokenizer: PreTrainedTokenizerBase) -> PeftModel:
     """Load the version on its base with plain PEFT, in float32.
 
@@ -71,7 +98,9 @@ def load_peft(base: Base, version: Version, tokenizer: PreTrainedTokenizerBase) 
     """
     serving = version.manifest.serving
     model = _load(base, serving)
-    if model.config.pad_token_id is None:  # without it, decoders with a head accept only single rows
+    if (
+        not base.image and model.config.pad_token_id is None
+    ):  # without it, decoders with a head accept only single rows
         model.config.pad_token_id = pad_token(tokenizer)
     with one_load_at_a_time, quiet(), known_warnings():
         warnings.filterwarnings("error", message="Found missing adapter keys", category=UserWarning)
@@ -110,12 +139,12 @@ def merge(adapted: PeftModel, serving: Serving) -> PreTrainedModel:
 
 
 @torch.inference_mode()
-def answers(model: nn.Module, serving: Serving, inputs: Mapping[str, Ints]) -> tuple[Array, ...]:
+def answers(model: nn.Module, serving: Serving, inputs: Mapping[str, Numbers]) -> tuple[Array, ...]:
     """Return the outputs of a model, or a PeftModel, for one padded batch."""
     # PEFT 0.21's class for question answering drops the token types; the wrapped model does not.
     inner = model.base_model if isinstance(model, PeftModel) else model
-    standalone = Standalone(inner, serving.head, pooling_of(serving))
-    outputs = standalone(**{name: torch.from_numpy(array) for name, array in inputs.items()})
+    run = standalone(inner, serving)
+    outputs = run(**{name: torch.from_numpy(array) for name, array in inputs.items()})
     return tuple(output.float().numpy() for output in outputs)
 
 

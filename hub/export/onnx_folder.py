@@ -17,9 +17,9 @@ from hub.api import HeadKind
 from hub.bases.base import Base
 from hub.engine.onnx.convert import export_module, quantize
 from hub.errors import ExportFailed
-from hub.export.folder import GRAPH_FILE, write_about
+from hub.export.folder import GRAPH_FILE, copy_processor, write_about
 from hub.export.formats import Format, Precision
-from hub.export.model import OUTPUTS, Standalone, merge, pooling_of
+from hub.export.model import OUTPUTS, merge, standalone
 from hub.export.parity import Parity
 from hub.export.reference import Reference
 from hub.progress import Progress
@@ -27,7 +27,7 @@ from hub.store.manifest import Serving
 from hub.store.records import Version
 
 if TYPE_CHECKING:
-    from hub.export.probes import Ints
+    from hub.export.probes import Numbers
 
 __all__ = ["write_onnx"]
 
@@ -35,7 +35,7 @@ __all__ = ["write_onnx"]
 def write_onnx(
     version: Version, base: Base, folder: Path, precision: Precision, progress: Progress
 ) -> Parity:
-    """Write graph, tokenizer, settings and README to `folder`.
+    """Write graph, tokenizer or image processor, settings and README to `folder`.
 
     Raises:
         ExportFailed: the export failed, or the graph differs from PEFT.
@@ -56,16 +56,19 @@ def write_onnx(
     parity = reference.compare(
         lambda batch: session.run(outputs, {name: batch[name] for name in inputs}), precision, progress
     )
-    _write_tokenizer(reference, serving.max_length, folder)
+    if base.image:
+        copy_processor(base, folder)
+    else:
+        _write_tokenizer(reference, serving.max_length, folder)
     write_about(folder, version, base, Format.ONNX, precision, inputs=inputs, outputs=outputs)
     return parity
 
 
-def _export(model: PreTrainedModel, serving: Serving, example: Mapping[str, Ints], path: Path) -> None:
+def _export(model: PreTrainedModel, serving: Serving, example: Mapping[str, Numbers], path: Path) -> None:
     model.set_attn_implementation("eager")  # see export_module
     head = serving.head
-    graph = Standalone(model, head, pooling_of(serving)).eval()
-    tokens = {0: "batch", 1: "tokens"}
+    graph = standalone(model, serving).eval()
+    tokens = {0: "batch"} if serving.image else {0: "batch", 1: "tokens"}
     outputs = tokens if head in (HeadKind.TOKEN, HeadKind.SPAN) else {0: "batch"}
     try:
         inputs = {name: torch.from_numpy(array) for name, array in example.items()}

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     Ints = npt.NDArray[np.int64]
+    Numbers = npt.NDArray[np.int64] | npt.NDArray[np.float32]
 
 __all__ = ["Probe", "batch_inputs", "probe_batches"]
 

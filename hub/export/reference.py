@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
 
 from hub.api import HeadKind
 from hub.bases.base import Base
@@ -12,13 +14,14 @@ from hub.engine.torch.loading import pad_token
 from hub.export.formats import Precision
 from hub.export.model import answers, input_names, load_peft
 from hub.export.parity import Parity, compare, spread_of
-from hub.export.probes import batch_inputs, probe_batches
+from hub.export.probe_images import image_batches
+from hub.export.probes import Probe, batch_inputs, probe_batches
 from hub.progress import Progress
 from hub.store.records import Version
 
 if TYPE_CHECKING:
-    from hub.export.parity import Array, spread_of
-    from hub.export.probes import Ints
+    from hub.export.parity import Array
+    from hub.export.probes import Ints, Numbers
 
 __all__ = ["Reference"]
 
@@ -35,25 +38,38 @@ class Reference:
         self._head = serving.head
         self._multi_label = bool(serving.settings.get("multi_label"))
         self._spread = spread_of(serving)
+        self._image_tokens = base.image.tokens if base.image else 0
         self.tokenizer: Any = load_tokenizer(base)
         self.adapted = load_peft(base, version, self.tokenizer)
         self.pad = pad_token(self.tokenizer)
         progress("load model", 1, 1)
-        if self._head is HeadKind.GENERATE:
-            limit = min(serving.max_length, MAX_PROMPT_TOKENS)
-            self.probes = probe_batches(self.tokenizer, limit, _PROMPTS)
-        else:
-            self.probes = probe_batches(self.tokenizer, serving.max_length)
-        names = input_names(self.adapted.base_model.model, self.tokenizer)
-        self.batches = [batch_inputs(batch, names, self.pad) for batch in self.probes]
+        self.probes = [] if base.image else self._texts(serving.max_length)
+        self.batches: Sequence[Mapping[str, Numbers]] = (
+            image_batches(base.image) if base.image else self._tokens()
+        )
         self._answers = []
         for done, batch in enumerate(self.batches, 1):
             self._answers.append(answers(self.adapted, serving, batch))
             progress("run PEFT", done, len(self.batches))
 
+    def _texts(self, limit: int) -> list[list[Probe]]:
+        if self._head is HeadKind.GENERATE:
+            return probe_batches(self.tokenizer, min(limit, MAX_PROMPT_TOKENS), _PROMPTS)
+        return probe_batches(self.tokenizer, limit)
+
+    def _tokens(self) -> list[Mapping[str, Numbers]]:
+        names = input_names(self.adapted.base_model.model, self.tokenizer)
+        return [batch_inputs(batch, names, self.pad) for batch in self.probes]
+
+    def _mask(self, batch: Mapping[str, Numbers]) -> Ints:
+        """Return which tokens [B, T] are no padding; of an image, none is."""
+        if "pixel_values" in batch:
+            return np.ones((len(batch["pixel_values"]), self._image_tokens), np.int64)
+        return cast("Ints", batch["attention_mask"])
+
     def compare(
         self,
-        run: Callable[[Mapping[str, Ints]], Sequence[Array]],
+        run: Callable[[Mapping[str, Numbers]], Sequence[Array]],
         precision: Precision,
         progress: Progress,
     ) -> Parity:
@@ -64,7 +80,7 @@ class Reference:
         """
         found = []
         for done, (batch, expected) in enumerate(zip(self.batches, self._answers, strict=True), 1):
-            mask = batch["attention_mask"]
+            mask = self._mask(batch)
             found.append(
                 compare(
                     self._head,

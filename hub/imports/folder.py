@@ -1,4 +1,4 @@
-"""Stores a PEFT folder as a version, converted to plain LoRA where needed."""
+"""Stores a PEFT folder as a version, converted where needed: to plain LoRA, to current names of modules."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ def _import_plain(folder: Path, name: str, described: Described, workspace: Work
         levels=numbers.levels if numbers else (),
     )
     check_rank(folder, limit)
-    with _plain_lora(folder, on, head, merged) as (source, converted_from):
+    with _prepared(folder, on, head, merged) as (source, converted_from):
         check_rank(source, limit)  # conversion doubles the rank
         version = import_peft(
             workspace.store,
@@ -199,26 +199,33 @@ def trained_elsewhere(config: Mapping[str, Any], base: Base) -> str:
 
 
 @contextmanager
-def _plain_lora(folder: Path, on: Base, head: HeadKind | None, merged: bool) -> Iterator[tuple[Path, str]]:
-    """Yield the folder to import and the initialisation it was converted from ("": not converted)."""
+def _prepared(folder: Path, on: Base, head: HeadKind | None, merged: bool) -> Iterator[tuple[Path, str]]:
+    """Yield the folder to import, a converted copy where needed: plain LoRA, with current names of modules.
+
+    The second value is the initialisation it was converted from ("": it was plain LoRA).
+    """
+    from hub.imports.vit_names import with_current_names
     from hub.store.content.weights import read_adapter, write_adapter
     from hub.store.peft.peft_folder import MODEL_CONFIG_FILE, head_of, head_rows
     from hub.store.peft.plain_lora import changed_base, to_plain_lora
     from hub.store.peft.rank import check_head
 
     check_head(folder)
-    files = read_adapter(folder)
-    init = changed_base(files.config)
-    if merged or not init:
+    found = read_adapter(folder)
+    files = with_current_names(found, on)
+    init = "" if merged else changed_base(files.config)
+    if init:
+        from hub.engine.peft.model import initial_tensors
+
+        kind, rows = head or head_of(files), head_rows(files)
+        files = to_plain_lora(
+            files, initial_tensors(on, files.config, files.tensors, kind=kind, num_labels=rows)
+        )
+    if files is found:
         yield folder, ""
         return
-    from hub.engine.peft.model import initial_tensors
-
-    initial = initial_tensors(
-        on, files.config, files.tensors, kind=head or head_of(files), num_labels=head_rows(files)
-    )
     with TemporaryDirectory(prefix="hub-convert-") as aside:
-        write_adapter(Path(aside), to_plain_lora(files, initial))
+        write_adapter(Path(aside), files)
         if (folder / MODEL_CONFIG_FILE).is_file():
             shutil.copyfile(folder / MODEL_CONFIG_FILE, Path(aside) / MODEL_CONFIG_FILE)
         yield Path(aside), init

@@ -12,6 +12,7 @@ import secrets
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from contextlib import suppress
@@ -132,7 +133,12 @@ class JobRunner:
         with suppress(BrokenPipeError):  # it ended already; `_follow` sees that
             process.stdin.write(order.to_line())
             process.stdin.close()
+        threading.Thread(target=self._wake_at_end, args=(process,), name="job-end", daemon=True).start()
         return process
+
+    def _wake_at_end(self, process: subprocess.Popen[bytes]) -> None:
+        process.wait()
+        self.wake()
 
     def _settings_of_job(self) -> Settings:
         """Return the settings without the keys of the server, which a job does not need."""

@@ -12,11 +12,12 @@ from hub.api import Model
 from hub.bases.base import BaseKind
 from hub.errors import BadRecipe, HubError
 from hub.names import check_name
+from hub.recipe.by_rows import FEW_SHOT_BATCH, FEW_SHOT_CHECKPOINT, TrainingRows
 from hub.recipe.errors import Origin, explain
 from hub.recipe.sections.augment import Augment
 from hub.recipe.sections.data import Bin, Data, LabelRules, Part
 from hub.recipe.sections.evaluate import DeployGate, Evaluate
-from hub.recipe.sections.method import FEW_SHOT_CHECKPOINT, FEW_SHOT_STEPS, Method, known_method
+from hub.recipe.sections.method import Method, known_method
 from hub.recipe.sections.report import ReportSection
 from hub.recipe.sections.train import Train
 from hub.recipe.sections.tune import Tune
@@ -41,6 +42,7 @@ __all__ = [
 ]
 
 RECIPE_FILE = "recipe.yaml"
+LONGER = 2  # times the epochs, with the preset best
 
 
 class Recipe(Model):
@@ -133,18 +135,22 @@ class Recipe(Model):
         section, _, name = key.partition(".")
         return name in getattr(self, section).model_fields_set
 
-    def settled(self, rows: int, family: str, *, one_label: bool = False) -> Recipe:
-        """Return the recipe with all values that depend on training rows, type of base or method.
-
-        `one_label`: each text has one label.
-        """
+    def settled(self, rows: TrainingRows) -> Recipe:
+        """Return the recipe with all values that depend on training rows, type of base or method."""
         kind = self.method.type
         if kind == "auto":
-            kind = self.method.by_rows(rows, family, one_label=one_label)
+            kind = self.method.by_rows(rows.count, rows.family, one_label=rows.one_label)
         spec = known_method(kind)
-        train: dict[str, Any] = {"learning_rate": self.train.learning_rate or spec.rate}
-        if kind == "few-shot" and not self._sets_epochs:
-            train["max_steps"] = self.train.max_steps or FEW_SHOT_STEPS
+        rate = (rows.rate if kind == "lora" else None) or spec.rate
+        batch = self.train.batch_size or (FEW_SHOT_BATCH if kind == "few-shot" else rows.batch_size)
+        epochs = self.train.epochs or rows.epochs(batch) * (LONGER if self.preset == "best" else 1)
+        train: dict[str, Any] = {
+            "learning_rate": self.train.learning_rate or rate,
+            "batch_size": batch,
+            "epochs": epochs,
+        }
+        if kind == "few-shot" and self.train.epochs is None:
+            train["max_steps"] = self.train.max_steps or rows.few_shot_steps
             # An epoch of a few rows is a single step.
             train["checkpoint_steps"] = self.train.checkpoint_steps or FEW_SHOT_CHECKPOINT
         parts = {
@@ -153,12 +159,6 @@ class Recipe(Model):
             "serve": "merged" if spec.merged else self.serve,
         }
         return self.model_copy(update=parts)
-
-    @property
-    def _sets_epochs(self) -> bool:
-        """Whether the recipe itself, and not its preset, gives `train.epochs`."""
-        preset = PRESETS.get(self.preset, {}).get("train", {}).get("epochs")
-        return self._gives("train.epochs") and self.train.epochs != preset
 
     def resolved(self) -> dict[str, Any]:
         """Return the recipe with every default filled in, as plain JSON values."""
@@ -227,7 +227,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
     },
     "best": {
         "method": {"rank": 16, "dropout": 0.1},
-        "train": {"epochs": 6, "schedule": "cosine", "dropout": 0.1},
+        "train": {"schedule": "cosine", "dropout": 0.1},
     },
 }
 

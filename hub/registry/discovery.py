@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 from importlib.metadata import Distribution, EntryPoint, entry_points
-from typing import Literal
+from typing import Any, Literal
 
 from packaging.utils import canonicalize_name
 
@@ -47,8 +47,9 @@ PluginState = Literal["ok", "broken", "disabled", "conflict", "refused", "unchec
 class PluginStatus:
     """One installed plugin as `hub plugins list` shows it.
 
-    `name` is the name of its entry point, `entry_point` the "module" or "module:object" it refers to. `tasks`
-    and `provides`, such as "reader mbox", are empty for a plugin that is disabled or failed to load.
+    `name` is the name of its entry point, `entry_point` the "module" or "module:object" it refers to.
+    `tasks`, `provides`, such as "reader mbox", and `bases`, the patterns of sources of bases that its engines
+    run, are empty for a plugin that is disabled or failed to load.
     """
 
     name: str
@@ -59,7 +60,13 @@ class PluginStatus:
     reason: str = ""
     tasks: tuple[str, ...] = ()
     provides: tuple[str, ...] = ()
+    bases: tuple[str, ...] = ()
     group: str = ENTRY_POINT_GROUP
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> PluginStatus:
+        """Return what `dataclasses.asdict` made JSON of; raises KeyError or TypeError if it is not one."""
+        return cls(**{**values, **{name: tuple(values[name]) for name in ("tasks", "provides", "bases")}})
 
     @property
     def id(self) -> str:
@@ -100,6 +107,7 @@ class FoundPlugin:
         reason: str = "",
         tasks: tuple[str, ...] = (),
         provides: tuple[str, ...] = (),
+        bases: tuple[str, ...] = (),
     ) -> PluginStatus:
         return PluginStatus(
             self.name,
@@ -110,13 +118,15 @@ class FoundPlugin:
             reason,
             tasks,
             provides,
+            bases,
             self.entry_point.group,
         )
 
 
 def find_plugins() -> list[FoundPlugin]:
     """List the entry points of both groups in a fixed order; imports none."""
-    found = {_found(entry_point) for group in GROUPS for entry_point in entry_points(group=group)}
+    every = entry_points()  # reads the metadata of all that is installed: once for both groups
+    found = {_found(entry_point) for group in GROUPS for entry_point in every.select(group=group)}
     return sorted(
         found,
         key=lambda plugin: (

@@ -20,7 +20,7 @@ from hub.registry.loaded import LoadedTask, load_task
 from hub.registry.plugin import LoadedPlugin, load_plugin, managers, unload
 from hub.registry.policy import refusals
 from hub.registry.screening import screen
-from hub.registry.snapshot import Snapshot, installation_key
+from hub.registry.snapshot import Installation, Snapshot
 from hub.registry.state import disabled_of
 
 __all__ = ["LoadedTask", "PluginStatus", "Registry"]
@@ -65,7 +65,16 @@ class Registry:
 
         Results are cached in `home`, which also has the lock file. What the policy refuses is not imported.
         """
-        found = find_plugins()
+        return cls._screened(find_plugins(), disabled, home, settings)
+
+    @classmethod
+    def _screened(
+        cls,
+        found: Sequence[FoundPlugin],
+        disabled: Collection[str],
+        home: Path | None,
+        settings: PluginSettings | None,
+    ) -> Registry:
         refused = refusals(found, settings, home) if settings else {}
         left_out = {*disabled, *refused}
         faults = screen((one for one in found if not one.is_in(left_out)), home, settings)
@@ -74,12 +83,11 @@ class Registry:
     @classmethod
     def of(cls, settings: Settings) -> Registry:
         """Load as `screened`, without the plugins disabled in the settings or by `hub plugins disable`."""
-        disabled = disabled_of(settings)
-        registry = cls.screened(disabled, settings.home, settings.plugins)
-        if (snapshot := Snapshot.read(settings.home)).key != (
-            key := installation_key(settings.plugins, disabled)
-        ):
-            snapshot.replaced(registry.plugins(), key, settings.plugins).write(settings.home)
+        found, disabled = find_plugins(), disabled_of(settings)
+        now = Installation.of(found, settings.plugins, disabled)
+        registry = cls._screened(found, disabled, settings.home, settings.plugins)
+        if (snapshot := Snapshot.read(settings.home)).key != now.key:
+            snapshot.replaced(registry.plugins(), now).write(settings.home)
         return registry
 
     @classmethod
@@ -92,8 +100,7 @@ class Registry:
             (one.id, one.group): one for one in cls.load(disabled | third_party, settings.plugins).plugins()
         }
         refused = refusals(found, settings.plugins, settings.home)
-        snapshot = Snapshot.read(settings.home)
-        exact = snapshot.key == installation_key(settings.plugins, disabled)
+        snapshot, now = Snapshot.read(settings.home), Installation.of(found, settings.plugins, disabled)
         listed = []
         for plugin in found:
             status = own[plugin.id, plugin.entry_point.group]
@@ -101,8 +108,8 @@ class Registry:
                 pass
             elif plugin.distribution in refused:
                 status = plugin.status("refused", refused[plugin.distribution])
-            elif exact or plugin.id in third_party:
-                status = snapshot.status(plugin, settings.plugins, exact=exact)
+            elif snapshot.key == now.key or plugin.id in third_party:
+                status = snapshot.status(plugin, now)
             listed.append(status)
         return listed
 

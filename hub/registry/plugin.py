@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from hub.api import (
     ENTRY_POINT_GROUP,
     PLUGIN_GROUP,
+    EngineSpec,
     ExtensionSpec,
     NoOptions,
     PluginHooks,
@@ -106,6 +107,7 @@ def _register(
             "ok",
             tasks=tuple(spec.name for spec in tasks),
             provides=tuple(f"{kind.word} {spec.name}" for kind, spec in extensions),
+            bases=tuple(one for _, spec in extensions if isinstance(spec, EngineSpec) for one in spec.bases),
         ),
         tasks,
         extensions,

@@ -20,9 +20,10 @@ __all__ = ["refusal", "refusals"]
 def refusal(name: str, version: str, sha256: str, settings: PluginSettings) -> str:
     """Return why the policy does not permit a distribution with a plugin, or "".
 
-    `name` is canonical; `sha256` is the hash of its wheel, "" if it is not known.
+    `name` is canonical; `sha256` is the hash of its wheel, "" if it is not known. A wheel with the name of a
+    built-in plugin is no exception: only what came with the hub is, and that is not asked for here.
     """
-    if settings.policy == "all" or name in BUILT_IN:
+    if settings.policy == "all":
         return ""
     if settings.policy == "none":
         return 'No third-party plugin is permitted: plugins.policy is "none", or --no-plugins was given.'

@@ -19,7 +19,7 @@ from hub.config import PluginSettings, child_environment
 from hub.errors import BadPlugin
 from hub.registry.discovery import PluginStatus, find_plugins
 from hub.registry.host import Registry
-from hub.registry.snapshot import Snapshot, installation_key
+from hub.registry.snapshot import Installation, Snapshot
 
 __all__ = ["main", "probe"]
 
@@ -52,10 +52,7 @@ def probe(
                 "a plugin ends the Python process that imports it "
                 f"(status {process.returncode}): {''.join(last)[:300] or 'nothing was printed'}"
             )
-        return [
-            PluginStatus(**{**item, "tasks": tuple(item["tasks"]), "provides": tuple(item["provides"])})
-            for item in json.loads(answer.read_text(encoding="utf-8"))
-        ]
+        return [PluginStatus.from_json(item) for item in json.loads(answer.read_text(encoding="utf-8"))]
 
 
 def main() -> None:
@@ -70,8 +67,8 @@ def main() -> None:
         registry.check()
         plugins = registry.plugins()
         if home and settings:
-            key = installation_key(settings, disabled)
-            Snapshot.read(Path(home)).replaced(plugins, key, settings).write(Path(home))
+            now = Installation.of(find_plugins(), settings, disabled)
+            Snapshot.read(Path(home)).replaced(plugins, now).write(Path(home))
     answer.write_text(json.dumps([asdict(plugin) for plugin in plugins]), encoding="utf-8")
 
 

@@ -11,20 +11,30 @@ from typing import Any
 
 from hub.config import PluginSettings
 from hub.files import write_file
-from hub.registry.discovery import FoundPlugin, PluginStatus, find_plugins
+from hub.registry.discovery import FoundPlugin, PluginStatus
 from hub.registry.screening import files_key
 
-__all__ = ["UNCHECKED", "Snapshot", "installation_key"]
+__all__ = ["UNCHECKED", "Installation", "Snapshot"]
 
 STATES_FILE = "plugin-states.json"
 UNCHECKED = "not loaded since it was installed or changed. Run: hub plugins check"
 
 
-def installation_key(settings: PluginSettings, disabled: Collection[str]) -> str:
-    """Return a hash of all that the states of plugins depend on: their files, settings and policy."""
-    keys = [_key(plugin, settings) for plugin in find_plugins()]
-    own = settings.model_dump(mode="json", include=set(PluginSettings.model_fields))
-    return _hash([keys, sorted(disabled), own])
+@dataclass(frozen=True, slots=True)
+class Installation:
+    """Hashes of what the states of plugins depend on: of all of it, and of the files and settings of each."""
+
+    key: str
+    plugins: dict[str, str]  # by group and id
+
+    @classmethod
+    def of(
+        cls, found: Iterable[FoundPlugin], settings: PluginSettings, disabled: Collection[str]
+    ) -> Installation:
+        """Return the hashes for the plugins that are installed now."""
+        plugins = {_place(one): _hash([files_key([one]), settings.of(one.name)]) for one in found}
+        own = settings.model_dump(mode="json", include=set(PluginSettings.model_fields))
+        return cls(_hash([list(plugins.values()), sorted(disabled), own]), plugins)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,15 +51,15 @@ class Snapshot:
             found = json.loads((home / STATES_FILE).read_text(encoding="utf-8")) if home else {}
             known = found["plugins"].items()
             return cls(
-                str(found["key"]), {name: {**one, "status": _status(one["status"])} for name, one in known}
+                str(found["key"]),
+                {name: {**one, "status": PluginStatus.from_json(one["status"])} for name, one in known},
             )
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return cls()
 
-    def replaced(self, statuses: Iterable[PluginStatus], key: str, settings: PluginSettings) -> Snapshot:
+    def replaced(self, statuses: Iterable[PluginStatus], now: Installation) -> Snapshot:
         """Return a snapshot of these statuses; it keeps what is known of those that were not loaded."""
-        keys = {_place(plugin): _key(plugin, settings) for plugin in find_plugins()}
-        states = {}
+        keys, states = now.plugins, {}
         for status in statuses:
             place = f"{status.group} {status.id}"
             old = self.plugins.get(place)
@@ -59,7 +69,7 @@ class Snapshot:
                 states[place] = old
             else:
                 states[place] = {"key": keys[place], "status": status}
-        return Snapshot(key, states)
+        return Snapshot(now.key, states)
 
     def write(self, home: Path) -> None:
         """Replace the file, if there is a state folder; a failure is ignored, as it is a cache."""
@@ -72,13 +82,14 @@ class Snapshot:
         except OSError:
             return
 
-    def status(self, plugin: FoundPlugin, settings: PluginSettings, *, exact: bool) -> PluginStatus:
+    def status(self, plugin: FoundPlugin, now: Installation) -> PluginStatus:
         """Return the last state of a plugin; "unchecked" if it changed, or others did that may conflict."""
-        known = self.plugins.get(_place(plugin))
-        if known is None or known["key"] != _key(plugin, settings):
+        place = _place(plugin)
+        known = self.plugins.get(place)
+        if known is None or known["key"] != now.plugins[place]:
             return plugin.status("unchecked", UNCHECKED)
         status: PluginStatus = known["status"]
-        if exact or status.state in ("ok", "broken"):
+        if self.key == now.key or status.state in ("ok", "broken"):
             return status
         return replace(status, state="unchecked", reason=UNCHECKED)
 
@@ -87,14 +98,5 @@ def _place(plugin: FoundPlugin) -> str:
     return f"{plugin.entry_point.group} {plugin.id}"
 
 
-def _key(plugin: FoundPlugin, settings: PluginSettings) -> str:
-    return _hash([files_key([plugin]), settings.of(plugin.name)])
-
-
 def _hash(parts: Any) -> str:
     return hashlib.sha256(json.dumps(parts, default=str, sort_keys=True).encode()).hexdigest()
-
-
-def _status(values: dict[str, Any]) -> PluginStatus:
-    tuples = {name: tuple(values[name]) for name in ("tasks", "provides")}
-    return PluginStatus(**{**values, **tuples})

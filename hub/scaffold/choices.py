@@ -10,7 +10,20 @@ NewHead = Literal["sequence", "number", "generate"]
 """What the model of a new task computes; each has a folder of templates."""
 
 NewKind = Literal[
-    "task", "reader", "metric", "method", "engine", "observer", "route", "command", "cleaner", "augmenter"
+    "task",
+    "reader",
+    "metric",
+    "method",
+    "engine",
+    "observer",
+    "route",
+    "command",
+    "cleaner",
+    "augmenter",
+    "explainer",
+    "tracker",
+    "base-source",
+    "renderer",
 ]
 
 HEADS: tuple[NewHead, ...] = get_args(NewHead)

@@ -29,7 +29,24 @@ _LIBRARIES = {  # what the template of a kind imports, beside the hub
     "engine": ("torch", "transformers"),
     "route": ("fastapi", "pydantic>=2"),
     "command": ("typer",),
+    "explainer": ("torch",),
 }
+_USES = {  # how what the template of a kind provides is used
+    "reader": "In a recipe, `data: {source: messages.$identifier}`; `hub data inspect` reads it, too.",
+    "metric": "In a recipe, `evaluate: {metrics: [$name]}`; reports and `hub evaluate` then have it.",
+    "method": "In a recipe, `method: {type: $name}`.",
+    "engine": "`hub serve --engine $name` runs BERT bases on it.",
+    "observer": "A server that starts after its installation has it; `/admin/status` shows what it got.",
+    "route": "A server that starts after its installation answers `POST /plugins/$name/ask`.",
+    "command": '`hub $name "Nobody can log in."`',
+    "cleaner": "In a recipe, `data: {clean: {others: [$name]}}`.",
+    "augmenter": "In a recipe, `augment: {copies: 1, others: {$name: 0.1}}`.",
+    "explainer": '`hub explain ADAPTER "A text." --method $name`',
+    "tracker": "In a recipe, `report: {trackers: [$name]}`.",
+    "base-source": "`hub base pull $scheme:NAME`, with `root` of `[plugins.$name]` in hub.toml.",
+    "renderer": "A console that starts after its installation draws answers of `classification` with it.",
+}
+_TAKEN_SCHEMES = ("file", "hf", "pypi")
 _EXTENSION = "extension"  # templates of every kind but tasks
 _SHARED = "shared"  # templates of every plugin
 _TEMPLATE = ".tmpl"
@@ -92,17 +109,26 @@ def _words(name: str, kind: str) -> dict[str, str]:
         raise InvalidName(f"{name!r} is not a valid plugin name: it must end in a letter or digit.")
     identifier = re.sub("[-.]", "_", name)
     camel = "".join(part.capitalize() for part in re.split(r"[-._]+", name))
+    names = {"name": name, "identifier": identifier, "scheme": _scheme(name)}
     return {
-        "name": name,
+        **names,
         "distribution": f"grafthub-{name}",
-        "identifier": identifier,
         "package": f"grafthub_{identifier}",
         "camel": camel if camel[0].isalpha() else f"Task{camel}",
         "dependencies": json.dumps([f"grafthub>={__version__}", *_LIBRARIES.get(kind, ())]),
-        "kind": kind,
+        "kind": kind.replace("-", " "),
+        "module": kind.replace("-", "_"),
+        "use": Template(_USES.get(kind, "")).substitute(names),
         "group": ENTRY_POINT_GROUP if kind == "task" else PLUGIN_GROUP,
         "hooks": "spec" if kind == "task" else "hooks",
     }
+
+
+def _scheme(name: str) -> str:
+    """Return the beginning of the sources that a new plugin pulls: its name, if that is valid for one."""
+    scheme = re.sub("[^a-z0-9.-]", "-", name)
+    usable = re.fullmatch("[a-z][a-z0-9.-]+", scheme) and scheme not in _TAKEN_SCHEMES
+    return scheme if usable else f"own-{scheme}"
 
 
 def _fill(templates: Path, folder: Path, words: Mapping[str, str]) -> None:

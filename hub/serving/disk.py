@@ -14,7 +14,7 @@ __all__ = ["FULL_BYTES", "Disk", "free_bytes"]
 log = logging.getLogger(__name__)
 
 FULL_BYTES = 8 << 20  # less than the catalog's log and one adapter need
-_EVERY_S = 5.0
+_EVERY_S = 1.0
 
 
 class Disk:

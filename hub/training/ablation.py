@@ -13,6 +13,7 @@ from hub.evaluation.assess import Measured, measured
 from hub.evaluation.comparison import Comparison
 from hub.evaluation.stored.measure import compared
 from hub.progress import Progress, named
+from hub.recipe.sections.train import DEFAULT_EPOCHS
 from hub.training.plan import Plan
 from hub.training.run import Outcome, run, without_copies
 
@@ -101,7 +102,7 @@ def _as_long(plan: Plan, outcome: Outcome) -> Plan:
     epoch = max(1, round(fitted.steps / fitted.epochs)) if fitted.epochs else 1
     settled = train.model_copy(
         update={
-            "max_steps": train.max_steps or round(epoch * train.epochs),
+            "max_steps": train.max_steps or round(epoch * (train.epochs or DEFAULT_EPOCHS)),
             "checkpoint_steps": train.checkpoint_steps or epoch,
         }
     )

@@ -19,7 +19,7 @@ from hub.bases.cache import Bases
 from hub.bases.sources import parse_source
 from hub.data.dataset import Dataset, InvalidRows, check_label_count, prepare
 from hub.data.features import usable_rows
-from hub.data.label_quality import has_one_label
+from hub.data.label_quality import describe_rows
 from hub.errors import BadData, BadPlugin, BadRequest, InvalidName, NotFound
 from hub.progress import Progress, silent
 from hub.recipe.recipe import Recipe
@@ -123,10 +123,10 @@ def make_plan(
     dataset = prepare(recipe, loaded.task, cache, invalid, progress, needs_label=loaded.labelled)
     if loaded.labelled and not dataset.labels:
         raise recipe.error("data", f"the rows have no labels, and task {recipe.task} needs them")
-    one_label = has_one_label(loaded, dataset.train)
-    if recipe.method.type == "few-shot" and not one_label:
+    rows = describe_rows(loaded, dataset.train, base.model_type)
+    if recipe.method.type == "few-shot" and not rows.one_label:
         raise recipe.error("method.type", _NOT_ONE_LABEL.format(task=recipe.task))
-    recipe = recipe.settled(len(dataset.train), base.model_type, one_label=one_label)
+    recipe = recipe.settled(rows)
     serving = Serving(
         task=recipe.task,
         head=loaded.spec.head,

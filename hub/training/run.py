@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -28,16 +28,18 @@ from hub.evaluation.temperature import Temperature, calibrate
 from hub.progress import Progress, named
 from hub.recipe.sections.augment import Augment
 from hub.training.agreement import disagreeing
+from hub.training.arguments import pick_dtype
 from hub.training.fit.callbacks import TrackerCallback
 from hub.training.fit.model import add_adapter, initial_update, load_base, round_weights, save_adapter
 from hub.training.fit.number import NumberHead
-from hub.training.fit.trainer import Fitted, fit, pick_dtype
+from hub.training.fit.trainer import Fitted, fit
 from hub.training.objective import head_of, loss_of
 from hub.training.plan import Plan
 from hub.training.trackers.fan_out import Trackers
 from hub.training.work_folder import ADAPTER, CHECKPOINTS, begin
 
 __all__ = [
+    "Fitting",
     "Outcome",
     "evaluator_of",
     "new_model",
@@ -51,6 +53,10 @@ MAX_DIFFERENCE = 1e-4  # of a score between the model in memory and the stored o
 EPSILON = 1e-6  # some steps of float32, for numbers far from 0
 PROBES = 8  # rows compared for it
 SAMPLE = 400  # held-out rows with outputs for the gauges
+
+
+Fitting = Callable[[Plan, PeftModel, Sequence[Features], Path, Progress, bool], Fitted]
+"""Trains the model of a plan in place, on these features, with checkpoints in a folder; may resume."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +80,7 @@ class Outcome:
     dropped: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
 
-def run(
+def run(  # noqa: PLR0913, PLR0917 - a run needs all of the hub
     plan: Plan,
     invalid: InvalidRows,
     work: Path,
@@ -83,11 +89,13 @@ def run(
     memory: Path | None = None,
     trackers: Trackers | None = None,
     trial: Path | None = None,
+    fitting: Fitting | None = None,
 ) -> Outcome:
     """Train a plan; rows that are invalid for the task are added to `invalid`.
 
     Translations are cached in the file `memory`, by default in `work`. `trackers` receive the logs. The run
-    continues from the checkpoints of `hub tune` in `trial`, if their plan is equal.
+    continues from the checkpoints of `hub tune` in `trial`, if their plan is equal. `fitting` trains
+    elsewhere.
 
     Raises:
         BadData: too few rows are left.
@@ -105,7 +113,16 @@ def run(
     model = new_model(plan, features)
     initial = initial_update(model) if plan.recipe.method.changes_base else None
     fitted = _fitted(
-        plan, model, features, tokenizer, validation, work, progress, resume=resume, trackers=trackers
+        plan,
+        model,
+        features,
+        tokenizer,
+        validation,
+        work,
+        progress,
+        resume=resume,
+        trackers=trackers,
+        fitting=fitting,
     )
     temperature = _calibrated(plan, model, validation, progress)
     stored = _stored(plan, model, initial, tokenizer, held_out.rows[:PROBES], work / ADAPTER)
@@ -135,23 +152,27 @@ def _fitted(  # noqa: PLR0913 - everything that a model is trained with
     *,
     resume: bool,
     trackers: Trackers | None,
+    fitting: Fitting | None,
 ) -> Fitted:
     """Train the model and, where the method fits it afterwards, its head."""
     numbers = NumberHead.of(model, plan.serving.numbers)
     head = head_of(plan, features, tokenizer)
-    fitted = fit(
-        model,
-        features,
-        plan.recipe.train,
-        folder=work / CHECKPOINTS,
-        pad=tokenizer.pad_token_id or 0,
-        loss=loss_of(plan, features),
-        validation=validation,
-        progress=progress,
-        resume=resume,
-        callbacks=[TrackerCallback(trackers)] if trackers else (),
-        head=head,
-    )
+    if fitting:
+        fitted = fitting(plan, model, features, work / CHECKPOINTS, progress, resume)
+    else:
+        fitted = fit(
+            model,
+            features,
+            plan.recipe.train,
+            folder=work / CHECKPOINTS,
+            pad=tokenizer.pad_token_id or 0,
+            loss=loss_of(plan, features),
+            validation=validation,
+            progress=progress,
+            resume=resume,
+            callbacks=[TrackerCallback(trackers)] if trackers else (),
+            head=head,
+        )
     if head:
         round_weights(model, _stored_as(plan))  # the head is fitted to the weights that are served
         head.fit(model, progress=progress)

@@ -32,7 +32,7 @@ from hub.store.store import Check, Store, Training
 from hub.training.ablation import WITHOUT, Ablation, ablate
 from hub.training.cross_validate import FOLDS, cross_validate
 from hub.training.plan import Plan, make_plan
-from hub.training.run import FIRST, Outcome, run
+from hub.training.run import FIRST, Fitting, Outcome, run
 from hub.training.trackers.fan_out import Tracked, TrackerPlace, Trackers
 from hub.training.trackers.start import check as check_trackers
 from hub.training.trackers.start import figures, tracked
@@ -94,12 +94,14 @@ def train(  # noqa: PLR0913 - a run needs all of the hub
     trial: Path | None = None,
     report: WriteReport | None = None,
     trackers: Sequence[TrackerPlace] = (),
+    fitting: Fitting | None = None,
 ) -> TrainResult:
     """Train, evaluate and store an adapter; `report` writes its report, `trackers` follow the run too.
 
     `work` keeps the checkpoints of an unfinished run, which `resume` continues. The store calls `check`
     before it adds the files. The results of `gauges`, and the `search` that found the recipe, are recorded in
-    the manifest. `trial` has checkpoints of that search, see `run`.
+    the manifest. `trial` has checkpoints of that search, see `run`. `fitting` trains the version elsewhere;
+    folds and an ablation are trained here.
 
     Raises:
         BadRecipe, BadData: the recipe or its data cannot be used.
@@ -115,7 +117,7 @@ def train(  # noqa: PLR0913 - a run needs all of the hub
                 recipe, registry=registry, bases=bases, cache=cache, invalid=invalid, progress=progress
             )
             following = during.enter_context(tracked(plan, store.home, trackers))
-            ran = _run_plan(plan, invalid, store, work, progress, resume, trial, following)
+            ran = _run_plan(plan, invalid, store, work, progress, resume, trial, following, fitting)
         evaluation = _assessed(recipe, ran, progress)
         precision = _gauged(ran, work / ADAPTER, gauges or {})
         seconds = time.perf_counter() - started
@@ -163,7 +165,7 @@ class _Ran:
     found: Measured
 
 
-def _run_plan(
+def _run_plan(  # noqa: PLR0913, PLR0917 - a run needs all of the hub
     plan: Plan,
     invalid: InvalidRows,
     store: Store,
@@ -172,12 +174,13 @@ def _run_plan(
     resume: bool,
     trial: Path | None,
     trackers: Trackers,
+    fitting: Fitting | None,
 ) -> _Ran:
     """Cross-validate, train, and answer the held-out rows."""
     write_notes(plan.dataset.notes, work / NOTES_FILE)
     across = cross_validate(plan, work / FOLDS, progress, resume)
     before = {version.ref for version in store.versions(plan.recipe.name)}
-    outcome = run(plan, invalid, work, progress, resume, trackers=trackers, trial=trial)
+    outcome = run(plan, invalid, work, progress, resume, trackers=trackers, trial=trial, fitting=fitting)
     found = measured(outcome.held_out, outcome.scored)
     return _Ran(plan, invalid, across, before, trackers, outcome, found)
 

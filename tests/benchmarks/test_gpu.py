@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
 from pathlib import Path
 from zipfile import ZipFile
@@ -12,15 +10,22 @@ from zipfile import ZipFile
 import pytest
 
 from benchmarks.gpu import fetch
+from benchmarks.gpu.__main__ import main
+from tests.support.preloaded import ASKED_FOR, preloaded
 
 
 @pytest.mark.slow
-def test_all_parts_run_on_a_cpu_and_are_written_down(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "benchmarks.gpu", "--device", "cpu", "--quick", "--out", str(tmp_path)]
-    ended = subprocess.run(
-        command, cwd=Path(__file__).parents[2], env=os.environ, capture_output=True, text=True, check=False
-    )
-    assert ended.returncode == 0, ended.stderr[-3000:]
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")
+def test_all_parts_run_on_a_cpu_and_are_written_down(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["gpu", "--device", "cpu", "--quick", "--out", str(tmp_path)])
+    forking = preloaded()
+    forking.write_script(Path(forking.address).with_name("pytest"))  # that of `checks` is forked
+    monkeypatch.setattr("tests.support.preloaded.ASKED_FOR", (*ASKED_FOR, "pytest"))
+    good = main()
+    said = capfd.readouterr()
+    assert good, said.err[-3000:]
     found = json.loads((tmp_path / "gpu.json").read_text())
     assert found["failed"] == []
     figures = found["figures"]
@@ -30,7 +35,7 @@ def test_all_parts_run_on_a_cpu_and_are_written_down(tmp_path: Path) -> None:
     table = (tmp_path / "gpu.md").read_text()
     assert "| checks |  | failed | 0 | tests |" in table
     assert table.count("| ours |") >= 3
-    assert json.loads(ended.stdout.strip().splitlines()[-1])["name"] == "gpu"
+    assert json.loads(said.out.strip().splitlines()[-1])["name"] == "gpu"
 
 
 def test_a_part_that_fails_is_told_and_the_others_run(

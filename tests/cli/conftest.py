@@ -12,6 +12,9 @@ from hub.config import load_settings
 from hub.store.change import Deploy
 from hub.store.store import Store
 from tests.support.homes import FakeHome, add_version, plain_adapter
+from tests.support.serving import tiny_base_folder
+
+__all__ = ["tiny_base_folder"]
 
 
 @pytest.fixture
@@ -25,15 +28,6 @@ def deploy_task(tmp_path: Path) -> Callable[[str, str], None]:
         store.deploy(deployment, Deploy(version="made@1", by="test"))
 
     return deploy
-
-
-@pytest.fixture(scope="session")
-def tiny_base_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from tests.support.tiny import tiny_encoder
-
-    folder = tmp_path_factory.mktemp("bases") / "tiny"
-    tiny_encoder(folder)
-    return folder
 
 
 @pytest.fixture

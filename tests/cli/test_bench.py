@@ -11,7 +11,10 @@ from typer.testing import CliRunner, Result
 from hub.bases.cache import Bases
 from hub.cli.main import app
 from hub.config import find_home
-from hub.errors import NotFound
+from hub.errors import BadRequest, NotFound
+from tests.support.plugins import Install, install, plugin_of
+
+__all__ = ["install"]
 
 
 def hub(*arguments: str) -> Result:
@@ -39,6 +42,17 @@ def test_every_shape_has_its_times_and_what_is_picked(
     assert "mine on cpu: milliseconds a batch" in shown.stdout
     assert first["chosen"] in shown.stdout
     assert list((find_home() / "cache" / "engines").glob("tune-*.json")), "what was measured is kept"
+
+
+def test_a_base_with_an_engine_of_a_plugin_leaves_no_choice(
+    tiny_base_folder: Path, tmp_path: Path, install: Install
+) -> None:
+    base = Bases(find_home()).pull(str(tiny_base_folder), "mine")
+    spec = f'EngineSpec("grams", "Counts.", "made:Grams", bases=({base.source!r},))'
+    install(plugin_of(tmp_path, f"@hookimpl\ndef hub_engines():\n    yield {spec}\n"))
+    done = hub("mine")
+    assert isinstance(done.exception, BadRequest)
+    assert "mine runs on the engine grams" in str(done.exception)
 
 
 def test_a_base_that_is_not_here_is_named() -> None:

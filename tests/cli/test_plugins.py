@@ -123,6 +123,7 @@ def test_check_as_json_is_one_document(plugged: Install) -> None:
         "reason": plugins["rival-tickets"]["reason"],
         "tasks": ["ticket-urgency", "ticket-route"],
         "provides": [],
+        "bases": [],
         "group": "hub.tasks.v1",
     }
 
@@ -181,7 +182,7 @@ def server_with(request: pytest.FixtureRequest) -> Callable[..., None]:
 
         server = ThreadingHTTPServer(("127.0.0.1", 0), Answers)
         url = f"http://127.0.0.1:{server.server_port}"
-        Thread(target=server.serve_forever, daemon=True).start()
+        Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         request.addfinalizer(server.server_close)
         request.addfinalizer(server.shutdown)
         load_settings().home.mkdir(exist_ok=True)
@@ -261,6 +262,15 @@ def test_an_unknown_plugin_lists_the_known_ones(plugged: Install, command: str) 
     assert disabled_plugins(load_settings().home) == frozenset()
 
 
+def test_disable_names_the_deployments_that_need_the_plugin(
+    plugged: Install, deploy_task: Callable[[str, str], None]
+) -> None:
+    plugged("acme-tickets")
+    deploy_task("ticket-urgency", "front-desk")
+    assert "Deployments need acme-tickets: front-desk (made@1)." in hub("disable", "tickets").output
+    assert "acme_tickets.spec" not in sys.modules
+
+
 def test_uninstall_refuses_while_a_deployment_needs_the_plugin(
     plugged: Install, deploy_task: Callable[[str, str], None]
 ) -> None:
@@ -269,6 +279,28 @@ def test_uninstall_refuses_while_a_deployment_needs_the_plugin(
     message = refused(Conflict, "uninstall", "tickets")
     assert "front-desk" in message
     assert "--force" in message
+
+
+def test_uninstall_as_json_is_one_document_with_what_needs_the_plugin(
+    plugged: Install, deploy_task: Callable[[str, str], None]
+) -> None:
+    plugged("acme-tickets")
+    deploy_task("ticket-urgency", "front-desk")
+    result = hub("uninstall", "tickets", "--json")
+    assert result.exit_code == 1
+    document = json.loads(result.stdout)
+    error = document.pop("error")
+    assert document == {
+        "distribution": "acme-tickets",
+        "version": "1.0",
+        "plugins": ["tickets"],
+        "deployments": {"front-desk": ["made@1"]},
+        "versions": ["made@1"],
+        "uninstalled": False,
+    }
+    assert (error["code"], "front-desk (made@1)" in error["message"]) == ("conflict", True)
+    forced = json.loads(hub("uninstall", "tickets", "--json", "--force").stdout)
+    assert "could not be uninstalled" in forced["error"]["message"], "pip did not install it"
 
 
 def test_uninstall_cannot_remove_what_pip_did_not_install(plugged: Install) -> None:

@@ -152,7 +152,18 @@ def test_without_a_network_the_error_has_pips_reason(environment: Environment) -
 def test_offline_a_folder_points_to_building_with_what_is_there(environment: Environment) -> None:
     refused = environment.hub("install", environment.source("acme-tickets"))
     assert refused.returncode == 1
-    assert "Offline, add --no-build-isolation" in refused.stderr
+    assert "(source_unavailable)" in refused.stderr
+    assert "building it needs setuptools>=77" in refused.stderr
+    assert "add --no-build-isolation" in refused.stderr
+
+
+def test_a_folder_whose_build_backend_is_not_there_names_it(environment: Environment) -> None:
+    source = Path(environment.source("acme-tickets"))
+    project = (source / "pyproject.toml").read_text()
+    (source / "pyproject.toml").write_text(project.replace("setuptools.build_meta", "acme_builder.meta"))
+    refused = environment.hub("install", str(source), "--no-build-isolation")
+    assert refused.returncode == 1
+    assert "cannot be built: acme_builder is not installed" in refused.stderr
 
 
 def test_the_commands_show_a_plan_the_lock_and_what_is_restored(environment: Environment) -> None:
@@ -165,7 +176,9 @@ def test_the_commands_show_a_plan_the_lock_and_what_is_restored(environment: Env
     assert "acme-mail" in environment.hub("lock").stdout
     lock = load_settings().home / LOCK_FILE
     locked = lock.read_text()
-    assert environment.hub("uninstall", "acme-mail").returncode == 0
+    removed = json.loads(environment.hub("uninstall", "acme-mail", "--json").stdout)
+    assert (removed["uninstalled"], removed["plugins"]) == (True, ["acme-mail"])
+    assert not environment.installed("acme-mail")
     lock.write_text(locked)
     assert "Nothing was changed." not in environment.hub("sync").stdout
     assert "are those of plugins.lock" in environment.hub("sync").stdout

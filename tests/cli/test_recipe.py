@@ -16,6 +16,7 @@ from hub.cli.main import app
 from hub.config import find_home
 from hub.data.profile.suggest_recipe import as_yaml
 from hub.errors import HubError
+from hub.recipe.by_rows import TrainingRows
 from hub.recipe.recipe import load_recipe
 from hub.recipe.schema import recipe_schema
 from tests.support.tiny import tiny_encoder
@@ -83,22 +84,30 @@ def test_the_recipe_trains_as_it_is(workplace: Path, tmp_path_factory: pytest.Te
 
 def test_few_rows_with_one_label_each_are_left_to_few_shot_training(workplace: Path) -> None:
     assert hub_recipe("new", "sentiment", "reviews.csv", "-o", "demo").exit_code == 0
-    few = load_recipe(workplace / "demo").settled(len(REVIEWS), "bert", one_label=True)
+    assert (
+        "training rows: 40 steps of few-shot in batches of 32."
+        in (workplace / "demo/recipe.yaml").read_text()
+    )
+    recipe = load_recipe(workplace / "demo")
+    few = recipe.settled(TrainingRows(len(REVIEWS), "bert", one_label=True))
     assert (few.method.type, few.train.max_steps, few.train.batch_size) == ("few-shot", 40, 32)
     lines = [json.dumps({"text": text, "labels": [label, "all"]}) for text, label in REVIEWS]
     (workplace / "many.jsonl").write_text(rows(*lines))
     assert hub_recipe("new", "classification", "many.jsonl", "-o", "many").exit_code == 0
-    several = load_recipe(workplace / "many")
-    assert several.options == {"multi_label": True}
-    assert (several.train.epochs, several.train.batch_size) == (15, 8)
+    assert load_recipe(workplace / "many").options == {"multi_label": True}
+    assert "60 epochs in batches of 16" in (workplace / "many/recipe.yaml").read_text()
 
 
-def test_more_rows_are_trained_in_few_steps_at_a_higher_rate(workplace: Path) -> None:
+def test_a_recipe_for_some_rows_says_how_they_are_trained_and_leaves_it_to_the_rows(workplace: Path) -> None:
     lines = [f"film {number} is {'good' if number % 2 else 'bad'},{number % 2}" for number in range(1300)]
     (workplace / "many.csv").write_text(rows("text,label", *lines))
     assert hub_recipe("new", "classification", "many.csv", "-o", "many").exit_code == 0
+    assert (
+        "# For 1,112 training rows: 4 epochs in batches of 16."
+        in (workplace / "many/recipe.yaml").read_text()
+    )
     train = load_recipe(workplace / "many").train
-    assert (train.epochs, train.batch_size, train.learning_rate) == (3, 32, 0.002)
+    assert (train.epochs, train.batch_size, train.learning_rate) == (None, None, None)
 
 
 def test_a_recipe_is_not_overwritten(workplace: Path) -> None:
@@ -162,9 +171,8 @@ def test_pairs_of_texts_get_batches_with_many_texts_to_tell_apart(workplace: Pat
     lines = [json.dumps({"query": f"{text}?", "good": text}) for text, _ in REVIEWS]
     (workplace / "pairs.jsonl").write_text(rows(*lines))
     assert hub_recipe("new", "similarity", "pairs.jsonl", "-o", "pairs").exit_code == 0
-    recipe = load_recipe(workplace / "pairs")
-    assert recipe.data.columns == {"query": "query", "good": "good"}
-    assert recipe.train.batch_size == 64
+    assert load_recipe(workplace / "pairs").data.columns == {"query": "query", "good": "good"}
+    assert " in batches of 64." in (workplace / "pairs/recipe.yaml").read_text()
 
 
 def test_rare_labels_weigh_more(workplace: Path) -> None:

@@ -16,7 +16,10 @@ from hub.cli.main import app
 from hub.config import find_home
 from hub.errors import BadRequest, NotFound
 from tests.support.homes import FakeHome
+from tests.support.plots import plots_are_drawn
 from tests.support.trained import Trained, train_once
+
+__all__ = ["plots_are_drawn"]
 
 RECIPE = """
 name: demo
@@ -83,6 +86,7 @@ def test_a_run_writes_page_data_and_card_that_agree(trained: Trained, recipe: Pa
     assert len(data["curves"]["loss"]) == 2 * 1
     assert len(data["metrics_cv"]["accuracy"]["folds"]) == 2
     assert "Cross-validation" in page and "Confusion" in page
+    assert page.count("<svg xmlns") >= 2, "curves and calibration"
     card = ModelCard(Path(found["card"]).read_text())
     [result] = [one for one in card.data.eval_results if one.metric_type == "accuracy"]
     assert result.metric_value == pytest.approx(accuracy, abs=1e-6)

@@ -19,6 +19,7 @@ from tests.cli.test_serve import hub, hub_here, running
 from tests.support.certificates import Certificate, make_certificate
 from tests.support.homes import FakeHome
 from tests.support.serving import tiny_base_folder
+from tests.support.waiting import until
 
 __all__ = ["tiny_base_folder"]
 
@@ -57,6 +58,7 @@ def test_a_client_that_trusts_the_certificate_is_answered_by_its_name(server, ce
     with httpx.Client(
         base_url=server.url, verify=ssl.create_default_context(cafile=str(certificate.cert)), timeout=60
     ) as client:
+        assert until(lambda: client.get("/readyz").status_code == 200)  # also if the second worker answers
         reply = client.post("/v1/deployments/mood/predict", json={"text": "a film"})
         assert reply.status_code == 200 and reply.headers["x-hub-version"] == "mood@1"
         assert reply.headers["strict-transport-security"].startswith("max-age=")

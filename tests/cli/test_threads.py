@@ -7,7 +7,8 @@ import os
 import psutil
 import pytest
 
-from hub.cli.threads import SPIN, beside_others, for_training
+from hub.cli.threads import SPIN, beside_others, for_training, wait_asleep
+from tests.support.preloaded import READ_AT_IMPORT
 
 
 @pytest.fixture(autouse=True)
@@ -47,3 +48,15 @@ def test_what_is_set_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     for_training()
     assert os.environ["GOMP_SPINCOUNT"] == "7"
     assert os.environ["ONEDNN_PRIMITIVE_CACHE_CAPACITY"] == "9"
+
+
+def test_a_command_that_trains_here_changes_nothing_that_forks_need(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()  # of what the fixture of this file takes away
+
+    def read_at_import() -> dict[str, str]:
+        return {name: value for name, value in os.environ.items() if name.startswith(READ_AT_IMPORT)}
+
+    before = read_at_import()
+    for call in (wait_asleep, for_training, beside_others):
+        call()
+    assert read_at_import() == before

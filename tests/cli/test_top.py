@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import signal
+import threading
 from contextlib import contextmanager
 from typing import Any
 
@@ -77,10 +79,6 @@ def test_texts_of_the_server_are_not_taken_for_markup() -> None:
     assert any("[red]mood@1[/]" in line for line in shown(150, found=strange, rows=5))
 
 
-class Stop(KeyboardInterrupt):
-    """Ctrl-C."""
-
-
 def test_a_server_that_goes_and_comes_back_is_shown_again(monkeypatch) -> None:
     answers = [
         reading(0, 0),
@@ -112,14 +110,18 @@ def test_a_server_that_goes_and_comes_back_is_shown_again(monkeypatch) -> None:
             Console(file=stream, width=120).print(view)
             views.append(stream.getvalue())
 
-    def sleep(seconds: float) -> None:
-        if not answers:
-            raise Stop
+    class Wait(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            if not answers:
+                signal.raise_signal(signal.SIGINT)  # Ctrl-C
+            return self.is_set()
 
+    before = signal.getsignal(signal.SIGINT)
     monkeypatch.setattr(top, "_read", read_next)
     monkeypatch.setattr("rich.live.Live", Screen)
-    monkeypatch.setattr(top.time, "sleep", sleep)
+    monkeypatch.setattr(top.threading, "Event", Wait)
     top._watch(None, None, 2.0, Console(file=io.StringIO(), width=120, height=40))  # type: ignore[arg-type]
+    assert signal.getsignal(signal.SIGINT) is before
     assert "Reading" in views[0]
     assert "25.0 calls/s" in views[1]
     assert "It is gone." in views[2] and "25.0 calls/s" in views[2], "the last figures stay"

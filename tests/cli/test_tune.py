@@ -143,10 +143,10 @@ def test_a_recipe_that_keeps_no_rows_apart_learns_from_all_of_them_in_the_end(
 
 
 def test_a_winner_without_checkpoints_is_trained_again(recipe: Path, steps: list[int]) -> None:
-    found = answer(recipe, "--no-train")
+    found = answer(recipe, "--no-train", "--trials", 2)
     shutil.rmtree(find_home() / "runs" / "demo" / "tune" / "best")
     before = len(steps)
-    assert answer(recipe, "--resume")["version"] == "demo@1"
+    assert answer(recipe, "--resume", "--trials", 2)["version"] == "demo@1"
     assert len(steps) - before == found["best"]["steps"]
 
 

@@ -134,7 +134,7 @@ def replica(name: str, seen: dict[str, list[str]]) -> Iterator[ThreadingHTTPServ
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Answer)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     try:
         yield server
     finally:

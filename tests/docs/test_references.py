@@ -11,6 +11,7 @@ import pytest
 from docs import cli_reference, error_table, settings_table
 from hub.api.hooks import PluginHooks, TaskHooks
 from hub.config import Settings
+from hub.scaffold.choices import KINDS
 
 ROOT = Path(__file__).parents[2]
 
@@ -42,6 +43,12 @@ def test_every_hook_of_plugins_has_an_example_on_a_page() -> None:
     shown = set(re.findall(r"def (hub_\w+)\(", "".join(page.read_text(encoding="utf-8") for page in pages)))
     assert len(hooks) > 10
     assert sorted(hooks - shown) == []
+
+
+def test_the_template_of_every_kind_of_plugin_is_named_on_a_page() -> None:
+    pages = "".join(page.read_text(encoding="utf-8") for page in (ROOT / "docs" / "plugins").glob("*.md"))
+    shown = set(re.findall(r"--kind ([a-z-]+)", pages))
+    assert shown == set(KINDS) - {"task"}
 
 
 def records(command, context):

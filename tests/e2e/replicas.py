@@ -25,6 +25,7 @@ from tests.support.waiting import ready_server
 
 START_LIMIT_S = 120
 TEXT = "a film that ends well"
+PAUSE_S = 0.005  # of a client between two requests: the processes asked share few cores with it
 
 
 class Server:
@@ -49,7 +50,7 @@ class Server:
         while not ready_server(self.home):
             assert self._process and self._process.poll() is None, self.log()
             assert time.monotonic() < deadline, self.log()
-            time.sleep(0.1)
+            time.sleep(0.03)
 
     def stop(self) -> None:
         """Stop it as an operator would."""
@@ -132,7 +133,7 @@ class Answer:
 
 @dataclass
 class Hammer:
-    """Clients that ask without a pause, each time over a fresh connection."""
+    """Clients that ask one request after the other, each over a fresh connection."""
 
     url: str
     name: str
@@ -156,7 +157,7 @@ class Hammer:
 
     def _ask(self, stop: threading.Event) -> None:
         with fresh_connections() as client:
-            while not stop.is_set():
+            while not stop.wait(PAUSE_S):
                 self.answers.append(self._ask_once(client))
 
     def _ask_once(self, client: httpx.Client) -> Answer:

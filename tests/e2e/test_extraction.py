@@ -67,12 +67,12 @@ def write_conll(path: Path, count: int, unseen: bool) -> None:
 
 def test_entities_are_learned_and_found_over_http(hub_with_minilm, tmp_path) -> None:
     hub = hub_with_minilm
-    write_conll(tmp_path / "train.conll", 300, unseen=False)
-    write_conll(tmp_path / "eval.conll", 60, unseen=True)
+    write_conll(tmp_path / "train.conll", 200, unseen=False)
+    write_conll(tmp_path / "eval.conll", 40, unseen=True)
     (tmp_path / "names").mkdir()
     (tmp_path / "names" / "recipe.yaml").write_text(
         "task: extraction\ndata: {source: ../train.conll, eval: ../eval.conll}\n"
-        "train: {epochs: 4, learning_rate: 0.003, patience: 0}\n"
+        "train: {epochs: 2, learning_rate: 0.006, batch_size: 8, patience: 0}\n"
         "evaluate: {int8: false}\n"
     )
     trained = json.loads(hub.run_here("train", str(tmp_path / "names"), "--deploy", "--json"))

@@ -64,7 +64,7 @@ def test_the_four_tasks_answer_over_http(hub, minilm, smollm2, link_base, tmp_pa
         [{"source": f"{s}{' ' * n}", "target": t} for n in range(4) for s, t in PAIRS],
     )
     write_squad(tmp_path / "reading.json")
-    steps = "train: {epochs: 1, max_steps: 4, batch_size: 4, patience: 0}\n"
+    steps = "train: {epochs: 1, max_steps: 2, batch_size: 4, patience: 0}\nevaluate: {int8: false}\n"
     for name, text in {
         "films": f"task: sentiment\ndata: ../films.jsonl\n{steps}",
         "topics": f"task: classification\ndata: ../films.jsonl\n{steps}",

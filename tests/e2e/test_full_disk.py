@@ -94,7 +94,7 @@ def test_a_full_disk_stops_no_answer_and_is_said_until_there_is_room(server: Ser
     with Hammer(server.url, "mood").hammering() as before:
         fill(server.home)
         with Hammer(server.url, "mood").hammering() as hammer:
-            assert until(lambda: answered_by_both(server, hammer) and len(hammer.answers) > 500)
+            assert until(lambda: answered_by_both(server, hammer) and len(hammer.answers) > 100)
             assert "is full" in disk_error(server)
             assert "is full" in server.hub("status")
             assert until(lambda: server.log().count(SERVED) == lost + 2), "each worker logs it"

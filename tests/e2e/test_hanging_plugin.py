@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -47,13 +48,14 @@ def explain(client: httpx.Client, text: str) -> tuple[int, str]:
 
 
 def test_other_deployments_answer_while_one_hangs_and_status_names_the_plugin(hub, monkeypatch) -> None:
-    monkeypatch.setenv("HUB_LIMITS__PLUGIN_TIMEOUT_S", "1")
+    monkeypatch.setenv("HUB_LIMITS__PLUGIN_TIMEOUT_S", "0.5")
     with hub.serving("--engine", "fake") as client, ThreadPoolExecutor(CALLS) as threads:
         assert ask(client, "hanging", "fine") == (200, "")
         calls = [threads.submit(ask, client, "hanging", "hang in validation") for _ in range(CALLS)]
         while not all(call.done() for call in calls):
             assert ask(client, "mood", "a fine film") == (200, "")
             assert client.get("/readyz").status_code == 200
+            time.sleep(0.02)
         answers = {call.result() for call in calls}
         assert (504, "plugin_timeout") in answers
         assert answers <= {(504, "plugin_timeout"), (503, "plugin_suspended")}
@@ -71,7 +73,7 @@ def test_other_deployments_answer_while_one_hangs_and_status_names_the_plugin(hu
 
 
 def test_explanations_that_hang_count_towards_suspension(hub, monkeypatch) -> None:
-    monkeypatch.setenv("HUB_LIMITS__PLUGIN_TIMEOUT_S", "1")
+    monkeypatch.setenv("HUB_LIMITS__PLUGIN_TIMEOUT_S", "0.5")
     monkeypatch.setenv("HUB_SERVE__EXPLAIN", "true")
     with hub.serving("--engine", "fake") as client, ThreadPoolExecutor(CALLS) as threads:
         calls = [threads.submit(explain, client, "hang in encode") for _ in range(CALLS)]

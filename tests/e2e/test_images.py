@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from huggingface_hub import InferenceClient
 from huggingface_hub.errors import HfHubHTTPError
 
 from hub.api import HeadKind
+from tests.console.conftest import Browser
 from tests.e2e.conftest import Hub
 from tests.support.images import image_file, one_colour, write_folders
 from tests.support.tiny import tiny_adapter, tiny_vision
@@ -48,8 +50,10 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Hub:
 @pytest.fixture(scope="module")
 def server(hub: Hub) -> Iterator[httpx.Client]:
     hub.run("deploy", "photos@1", "--as", "photos")
-    with hub.serving() as client:
-        yield client
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HUB_SERVE__EXPLAIN", "true")
+        with hub.serving("--engine", "torch") as client:
+            yield client
 
 
 @pytest.fixture(scope="module")
@@ -137,9 +141,43 @@ def test_commands_send_files(hub: Hub, server: httpx.Client, tmp_path: Path) -> 
     assert (first["image"], first["label"]) == ("a.png", "warm")
 
 
-def test_what_needs_words_is_refused(hub: Hub) -> None:
-    for command in (
-        ("explain", "photos@1", "--field", f"image={one_colour('red')}"),
-        ("export", "photos@1", "--format", "safetensors-merged", "-o", "x"),
-    ):
-        assert "reads images" in hub.json_of(1, *command)["error"]["message"]
+def test_the_patches_of_an_image_are_explained(hub: Hub, server: httpx.Client, tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(image_file("red"))
+    told = hub.run_here("explain", "photos@1", str(tmp_path / "a.png"), "--html", str(tmp_path / "page.html"))
+    assert "photos@1" in told and "COLUMN" in told
+    assert "data:image/png" in (tmp_path / "page.html").read_text()
+    asked = {"request": {"image": one_colour("red")}, "method": "attention"}
+    hub.run("deploy", "photos@1", "--as", "photos")
+    reply = server.post("/v1/deployments/photos/explain", json=asked)
+    assert reply.status_code == 200, reply.text
+    found = reply.json()
+    assert (found["version"], found["method"]) == ("photos@1", "attention")
+    assert found["target"] == answer(server, image=one_colour("red"))["label"]
+    assert [len(row) for row in found["patches"]] == [5] * 4
+    assert sum(map(sum, found["patches"])) == pytest.approx(1)
+    refused = server.post("/v1/deployments/photos/explain", json={"request": {"image": "no image"}})
+    assert (refused.status_code, refused.json()["error"]["field"]) == (400, "request.image")
+
+
+def test_the_console_draws_the_patches_over_the_image(hub: Hub, server: httpx.Client) -> None:
+    browser = Browser(server)
+    browser.sign_in((hub.home / "admin.key").read_text().strip())
+    body = json.dumps({"image": one_colour((190, 50, 20))})
+    shown = browser.send("/console/deployments/photos/explain", body=body, method="attention")
+    assert shown.status_code == 200, shown.text
+    assert 'viewBox="0 0 20 16"' in shown.text
+    assert 'href="data:image/png;base64,' in shown.text
+    assert re.search(r'<rect class="for-4" x="\d+" y="\d+" width="4" height="4">', shown.text)
+    assert "Scores of the words" not in shown.text
+
+
+def test_a_version_is_exported_as_a_graph(hub: Hub, tmp_path: Path) -> None:
+    done = hub.json("export", "photos@1", "-o", str(tmp_path / "out"))
+    assert done["parity"]["max_difference"] <= 1e-4
+    assert (tmp_path / "out" / "preprocessor_config.json").is_file()
+
+
+def test_a_version_is_never_served_in_int8(hub: Hub) -> None:
+    shown = hub.json("adapters", "show", "photos@1")
+    int8 = shown["manifest"]["precision"]["int8"]
+    assert (int8["passed"], int8["reason"]) == (False, "int8 is for encoders, and vit is of kind vision")

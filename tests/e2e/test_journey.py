@@ -57,22 +57,22 @@ def test_from_a_labelled_file_to_a_live_endpoint_and_back(hub_with_minilm, recip
         assert answer.headers["x-hub-version"] == "tickets@1"
         assert answer.json()["label"] == "billing"
 
-        assert "tickets@2" in hub.run("deploy", "tickets@2", "--as", "tickets")
+        assert "tickets@2" in hub.run_here("deploy", "tickets@2", "--as", "tickets")
         after = client.post("/v1/tasks/classification", json={"text": "I was billed two times"})
         assert after.headers["x-hub-version"] == "tickets@2"
         assert after.json()["scores"] != answer.json()["scores"]
 
-        assert "tickets@1" in hub.run("rollback", "tickets")
+        assert "tickets@1" in hub.run_here("rollback", "tickets")
         back = client.post("/v1/deployments/tickets/predict", json={"text": "I was billed two times"})
         assert back.headers["x-hub-version"] == "tickets@1"
         assert back.json()["scores"] == pytest.approx(answer.json()["scores"], abs=1e-4)
 
-        assert "billing" in hub.run("predict", "tickets", "my invoice is wrong, refund me")
+        assert "billing" in hub.run_here("predict", "tickets", "my invoice is wrong, refund me")
         _predicts_a_file(hub, recipe, tmp_path)
 
-        status = hub.json("status")
+        status = hub.json_here("status")
         assert status["deployments"][0]["version"] == "tickets@1"
-    assert hub.json("status")["deployments"][0]["version"] == "tickets@1"
+    assert hub.json_here("status")["deployments"][0]["version"] == "tickets@1"
 
 
 def _predicts_a_file(hub, recipe: Path, tmp_path: Path) -> None:
@@ -81,7 +81,7 @@ def _predicts_a_file(hub, recipe: Path, tmp_path: Path) -> None:
         "".join(json.dumps({"text": f"{thing} crashes when I click save"}) + "\n" for thing in THINGS)
     )
     out = tmp_path / "out.csv"
-    hub.run("predict", "tickets", "--file", str(rows), "-o", str(out))
+    hub.run_here("predict", "tickets", "--file", str(rows), "-o", str(out))
     with out.open(newline="") as file:
         answers = list(csv.DictReader(file))
     assert [row["text"] for row in answers] == [f"{thing} crashes when I click save" for thing in THINGS]
@@ -96,4 +96,4 @@ def test_a_recipe_with_a_mistake_names_line_and_key_and_stores_nothing(hub_with_
     assert error["code"] == "bad_recipe"
     assert "recipe.yaml:6" in error["message"]
     assert "epochs" in error["message"]
-    assert hub.json("adapters", "list") == []
+    assert hub.json_here("adapters", "list") == []

@@ -29,7 +29,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from hub.api import HeadKind
 from hub.store.change import Deploy
 from tests.docs.test_alerts import expressions
-from tests.e2e.replicas import Server
+from tests.e2e.replicas import PAUSE_S, Server
 from tests.support.homes import FakeHome
 from tests.support.waiting import until
 
@@ -69,7 +69,7 @@ class Collector(http.server.BaseHTTPRequestHandler):
 def collector() -> Iterator[Any]:
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Collector)
     server.received = []  # type: ignore[attr-defined]
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
     thread.start()
     yield server
     server.shutdown()
@@ -213,14 +213,14 @@ def test_top_shows_what_happened_between_two_readings(server) -> None:
     stop = threading.Event()
 
     def call() -> None:
-        while not stop.is_set():
+        while not stop.wait(PAUSE_S):
             server.ask("mood")
 
     caller = threading.Thread(target=call)
     caller.start()
     try:
-        found = server.json("top", "--once")
-        text = server.hub("top", "--once")
+        found = server.json("top", "--once", "--interval", "1")
+        text = server.hub("top", "--once", "--interval", "1")
     finally:
         stop.set()
         caller.join()
@@ -258,10 +258,10 @@ def test_top_follows_a_terminal_that_is_resized_and_ends_with_ctrl_c(server) -> 
         assert "\x1b[?1049h" in screen.text(), "the alternate screen"
         screen.clear()
         resize(controller, 24, 200)
-        assert until(lambda: widest(screen.text()) > 100, 20), "the table takes the width"
+        assert until(lambda: widest(screen.text()) > 100, 60), "the table takes the width"
         process.send_signal(signal.SIGINT)
         # It may have to write before it ends, which takes a reader.
-        assert until(lambda: bool(screen.text()) and process.poll() is not None, 20)
+        assert until(lambda: bool(screen.text()) and process.poll() is not None, 60)
         assert process.returncode == 0
         assert "\x1b[?1049l" in screen.text() and "Traceback" not in screen.text()
     finally:

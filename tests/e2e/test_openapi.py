@@ -11,11 +11,12 @@ from hub.store.change import Deploy
 from tests.e2e.conftest import Hub
 from tests.support.conformance import check_conformance
 from tests.support.homes import FakeHome
+from tests.support.profiles import thorough
 from tests.support.tiny import tiny_encoder
 
 ADMIN_KEY = "an-admin-key-for-schemathesis"
 CONFIG = Path(__file__).parent / "schemathesis.toml"
-EXAMPLES = 10  # of each operation, in the fuzzing phase
+EXAMPLES = 30 if thorough() else 3  # of each operation, in the fuzzing phase
 
 
 @pytest.mark.e2e

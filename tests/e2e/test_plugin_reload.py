@@ -22,7 +22,7 @@ from tests.support.tiny import tiny_encoder
 from tests.support.waiting import until
 from tests.support.wheels import write_wheel
 
-pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.installs]
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(600), pytest.mark.installs]
 
 FIXTURE = Path(__file__).parents[1] / "fixtures" / "plugins" / "acme-tickets" / "acme_tickets"
 POINTS = "[hub.tasks.v1]\ntickets = acme_tickets.spec\n"

@@ -16,6 +16,7 @@ import pytest
 from sqlalchemy import update
 
 from hub.bases.cache import Bases
+from hub.http.routes.pages import METRICS_S
 from hub.store.catalog.replicas import SILENT_S, Replicas
 from hub.store.catalog.tables import ReplicaRow
 from hub.store.change import Deploy
@@ -90,7 +91,7 @@ def test_once_somebody_was_answered_nobody_is_told_that_the_name_is_unknown(serv
     assert [answer for answer in hammer.answers if answer.began > first and answer.status != 200] == []
 
 
-def nearly_gone(home: FakeHome, id: str) -> None:
+def nearly_gone(home: FakeHome | Shared, id: str) -> None:
     """Make the last report of a replica so old that it is gone in a second, unless it reports again."""
     seen = (datetime.now(UTC) - timedelta(seconds=SILENT_S - 1)).isoformat(timespec="microseconds")
     with home.store.catalog.write() as session:
@@ -138,36 +139,59 @@ def test_metrics_add_up_over_the_workers(server) -> None:
     metrics_add_up(server)
 
 
+MOOD = 'deployment="mood",track="stable"'
+COUNTERS = ('calls_total{code="ok",', "rows_total{", "call_seconds_count{", "queue_seconds_count{")
+
+
 def metrics_add_up(server: Server) -> None:
-    before = metrics(server)
+    names = [
+        'hub_calls_total{code="ok",task="sentiment"}',
+        *(f"hub_deployment_{counter}{MOOD}}}" for counter in COUNTERS),
+    ]
+
+    def counts() -> list[float]:
+        found = metrics(server)
+        return [found.get(name, 0) for name in names]
+
+    time.sleep(METRICS_S + 0.1)
+    before = counts()
     replicas = {server.ask("mood").headers["x-hub-replica"] for _ in range(100)}
-    after = metrics(server)
     assert len(replicas) == 2, "both took part"
-    calls = 'hub_calls_total{code="ok",task="sentiment"}'
-    assert after[calls] - before.get(calls, 0) == 100
-    assert after['hub_slots{base="tiny"}'] == 2 * 32
-    mood = 'deployment="mood",track="stable"'
-    for counted in ('calls_total{code="ok",', "rows_total{", "call_seconds_count{", "queue_seconds_count{"):
-        name = f"hub_deployment_{counted}{mood}}}"
-        assert after[name] - before.get(name, 0) == 100, name
-    assert after[f"hub_deployment_resident{{{mood}}}"] == 2
-    assert after["hub_generation"] == max(one["generation"] for one in server.replicas().values())
-    (lora,) = [name for name in after if name.startswith("vllm:lora_requests_info")]
-    assert 'max_lora="32"' in lora and 'waiting_lora_adapters=""' in lora
-    assert "mood" in re.search(r'running_lora_adapters="([^"]*)"', lora)[1].split(",")
+    expected = [count + 100 for count in before]
+    assert until(lambda: counts() == expected), counts()
+    gauges_add_up(server)
+
+
+def gauges_add_up(server: Server) -> None:
+    """Wait for the gauges, which each worker refreshes once a second."""
+    newest = max(one["generation"] for one in server.replicas().values())
+    expected = {'hub_slots{base="tiny"}': 2 * 32, f"hub_deployment_resident{{{MOOD}}}": 2}
+    expected["hub_generation"] = newest
+
+    def shown() -> dict[str, float]:
+        return {name: value for name, value in metrics(server).items() if name in expected}
+
+    assert until(lambda: shown() == expected), shown()
+
+    def lora() -> str:
+        (found,) = [name for name in metrics(server) if name.startswith("vllm:lora_requests_info")]
+        return found
+
+    assert until(lambda: "mood" in re.search(r'running_lora_adapters="([^"]*)"', lora())[1].split(","))
+    assert 'max_lora="32"' in lora() and 'waiting_lora_adapters=""' in lora()
 
 
 def test_a_removed_deployment_leaves_the_metrics_of_all_workers(server) -> None:
     server.hub("deploy", "mood@1", "--as", "gone", "--wait")
     assert server.ask("gone").status_code == 200
-    assert any('deployment="gone"' in name for name in metrics(server))
+    assert until(lambda: any('deployment="gone"' in name for name in metrics(server)))
     server.hub("undeploy", "gone")
+    time.sleep(METRICS_S + 0.1)  # no worker shows what it read before there was one
     assert until(lambda: not any('"gone"' in name for name in metrics(server)))
 
 
 def metrics(server: Server) -> dict[str, float]:
-    """Read the metrics as they are now: each worker collects them at most once a second."""
-    time.sleep(1.1)
+    """Read the metrics; each worker collects them at most once a second."""
     lines = httpx.get(f"{server.url}/metrics", timeout=60).text.splitlines()
     return {
         name: float(value) for name, value in (re.split(r" (?=\S+$)", one) for one in lines if one[0] != "#")
@@ -242,6 +266,7 @@ def test_two_servers_share_a_database_and_a_bucket(shared, postgres_server) -> N
     (lost,) = [one for one in here.replicas().values() if one["url"] != here.url]
     assert f"{lost['id'][:12]} on {lost['host']}, process {lost['pid']}" in told
     assert "it serves generation 2" in told
+    nearly_gone(shared, lost["id"])  # or what follows would wait for it
     assert here.version() == "mood@3", "moved all the same, and said so"
     there.start()
     there.wait()
@@ -252,6 +277,7 @@ def test_two_servers_share_a_database_and_a_bucket(shared, postgres_server) -> N
         began = time.monotonic()
         while time.monotonic() - began < 3:
             assert shared.agree_on("mood@3"), "what is resident answers"
+            time.sleep(0.05)
         assert here.ask("stranger").status_code == 503, "whether there is one cannot be told"
         refused = here.admin("deployments/mood", "PUT", {"version": "mood@1"})
         assert (refused.status_code, refused.json()["error"]["code"]) == (503, "not_ready")

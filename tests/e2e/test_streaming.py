@@ -27,6 +27,7 @@ PREDICT = "/v1/deployments/desk/predict"
 DIGEST = "/v1/deployments/digest/predict"
 DOCUMENT = {"document": "The council met on Monday. It voted for a bridge. " * 6}
 CLIENTS = 60
+STREAMS = 4
 
 
 @pytest.fixture(scope="module")
@@ -85,6 +86,11 @@ def client(hub: Hub) -> Iterator[httpx.Client]:
         yield client
 
 
+def connected(client: httpx.Client) -> httpx.Client:
+    """Return another client; without `verify=False`, each would read all authorities for 20 ms."""
+    return httpx.Client(base_url=client.base_url, timeout=120, verify=False)
+
+
 def request(number: int = 0) -> dict[str, str]:
     return {"text": f"a film {number}", "source_language": "en", "target_language": "fr"}
 
@@ -98,6 +104,14 @@ def events(client: httpx.Client, path: str, body: dict[str, Any]) -> Iterator[tu
         assert source.response.status_code == 200, source.response.read()
         for event in source.iter_sse():
             yield event.event, event.json()
+
+
+def begin(client: httpx.Client, number: int, begun: list[str]) -> Iterator[tuple[str, Any]]:
+    """Yield the events of a stream, and note its version when it begins."""
+    for name, event in stream(client, number):
+        if name == "start":
+            begun.append(event["version"])
+        yield name, event
 
 
 def whole(client: httpx.Client, number: int = 0) -> str:
@@ -177,25 +191,30 @@ def test_a_schema_of_10_000_levels_is_refused(client: httpx.Client) -> None:
 def test_a_swap_changes_nothing_for_a_stream_that_has_begun(client: httpx.Client, hub: Hub) -> None:
     expected = {version: [] for version in ("desk@1", "desk@2")}
     for version in ("desk@2", "desk@1"):
-        hub.run("deploy", version)
-        expected[version] = [whole(client, number) for number in range(8)]
+        hub.run_here("deploy", version)
+        expected[version] = [whole(client, number) for number in range(STREAMS)]
     assert expected["desk@1"] != expected["desk@2"]
-    ended = threading.Event()
+    ended, begun = threading.Event(), list[str]()
 
     def ask(number: int) -> list[tuple[str, str]]:
-        with httpx.Client(base_url=client.base_url, timeout=60) as own:
+        with connected(client) as own:
             found = []
             while not ended.is_set():
-                events = list(stream(own, number))
-                assert events[-1][0] == "end", events[-1]
-                found.append((events[0][1]["version"], events[-1][1]["response"]["translation"]))
+                (_, about), *_, (end, result) = begin(own, number, begun)
+                assert end == "end", result
+                found.append((about["version"], result["response"]["translation"]))
             return found
 
-    with ThreadPoolExecutor(8) as threads:
-        asked = [threads.submit(ask, number) for number in range(8)]
+    def swap(version: str) -> None:
+        begun.clear()
+        hub.run_here("deploy", version)
+        assert until(lambda: version in begun), "a stream of it has begun before the next swap"
+
+    with ThreadPoolExecutor(STREAMS) as threads:
+        asked = [threads.submit(ask, number) for number in range(STREAMS)]
         try:
             for version in ("desk@2", "desk@1", "desk@2", "desk@1"):
-                hub.run("deploy", version)
+                swap(version)
         finally:
             ended.set()
         for number, answers in enumerate(asked):
@@ -218,7 +237,7 @@ def test_a_client_that_leaves_frees_its_rows(
         left.close()  # closes the connection
 
     def counted() -> bool:
-        with httpx.Client(base_url=client.base_url) as own:
+        with connected(client) as own:
             metrics = own.get("/metrics").text
         return f'hub_calls_total{{code="cancelled",task="{task}"}}' in metrics
 
@@ -238,7 +257,7 @@ def test_more_clients_than_places_wait_and_all_are_answered(client: httpx.Client
     expected = [whole(client, number) for number in range(4)]
 
     def ask(number: int) -> str:
-        with httpx.Client(base_url=client.base_url, timeout=120) as own:
+        with connected(client) as own:
             *_, (end, result) = stream(own, number % 4)
         assert end == "end"
         return str(result["response"]["translation"])

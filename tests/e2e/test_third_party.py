@@ -120,7 +120,7 @@ def train(shop: Shop, name: str, *settings: str) -> dict[str, Any]:
 
 def test_each_passes_its_own_tests(shop: Shop) -> None:
     for name in ("star-rating", "language-id", "mbox-reader"):
-        words = ("-q", "-p", "no:cacheprovider", str(shop.folder / name / "tests"))
+        words = ("-q", "-p", "no:cacheprovider", "-p", "no:schemathesis", str(shop.folder / name / "tests"))
         done = preloaded(shop.hub.python).run("pytest", *words, env=shop.hub.env, cwd=shop.folder / name)
         assert done.returncode == 0, done.stdout + done.stderr
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from tests.e2e.conftest import Hub
 from tests.support.environment import fresh_environment
+from tests.support.wheels import build_wheels
 
-pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.installs]
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(600), pytest.mark.installs]
 
 ROOT = Path(__file__).parents[2]
 PLUGINS = (
@@ -28,8 +28,8 @@ PLUGINS = (
 )
 
 
-def build(project: Path, copy: Path, wheels: Path) -> None:
-    """Build the wheel of a project from a copy: setuptools writes into the folder that it builds."""
+def copied(project: Path, copy: Path) -> Path:
+    """Copy what the wheel of a project is built from: setuptools writes into the folder that it builds."""
     copy.mkdir()
     for name in ("pyproject.toml", "README.md", "LICENSE", "hub", "src"):
         source = project / name
@@ -37,21 +37,18 @@ def build(project: Path, copy: Path, wheels: Path) -> None:
             shutil.copytree(source, copy / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
         elif source.exists():
             shutil.copy(source, copy)
-    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(wheels), str(copy)]
-    done = subprocess.run(command, check=False, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
+    return copy
 
 
 @pytest.fixture(scope="module")
 def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The Python of an environment with our wheels; of the tests' own it sees everything but the hub."""
     folder = tmp_path_factory.mktemp("wheels")
-    wheels = folder / "dist"
-    build(ROOT, folder / "hub", wheels)
-    for name in PLUGINS:
-        build(ROOT / "plugins" / name, folder / name, wheels)
+    projects = {"hub": ROOT, **{name: ROOT / "plugins" / name for name in PLUGINS}}
+    copies = [copied(project, folder / name) for name, project in projects.items()]
+    wheels = build_wheels(folder / "dist", copies)
     made = fresh_environment(folder / "env")
-    install = [made, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", *wheels.glob("*.whl")]
+    install = [made, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", *wheels.values()]
     subprocess.run(install, check=True, capture_output=True)
     return made
 

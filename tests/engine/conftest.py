@@ -7,7 +7,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ import pytest
 import torch
 from peft import PeftModel
 from safetensors.numpy import load_file
-from transformers import AutoModel, AutoTokenizer
+from transformers import AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from hub.api import HeadKind, Pooling, Row
 from hub.bases.base import Base, BaseKind
@@ -24,7 +24,7 @@ from hub.engine.build import build_engine
 from hub.engine.peft.format import parse
 from hub.engine.protocol import AdapterWeights, Engine, EngineRow
 from tests.support import tiny
-from tests.support.tiny import peft_model, tiny_adapter
+from tests.support.tiny import drawn_model, save_drawn
 
 EngineMaker = Callable[..., Engine]
 _SPECIAL = 6  # no tiny tokenizer has more special tokens than this at either end of its vocabulary
@@ -48,9 +48,14 @@ def random_row(base: Base, length: int, seed: int = 0, max_new_tokens: int = 0) 
     return Row(ids, types, max_new_tokens)
 
 
+@lru_cache(maxsize=4)
+def bare_model(path: Path) -> PreTrainedModel:
+    return AutoModel.from_pretrained(path, dtype=torch.float32).eval()
+
+
 def bare_embedding(base: Base, row: Row) -> np.ndarray:
     """The mean of the bare base's hidden states, [H]; of its encoder where it has two stacks."""
-    model = AutoModel.from_pretrained(base.path, dtype=torch.float32).eval()
+    model = bare_model(base.path)
     stack = model.get_encoder() if base.kind is BaseKind.ENCODER_DECODER else model
     inputs = inputs_of(row)
     with torch.inference_mode():
@@ -75,6 +80,7 @@ class Trained:
     weights: AdapterWeights
     model: PeftModel
     base: Base
+    folder: Path
 
     @property
     def kind(self) -> HeadKind:
@@ -100,8 +106,8 @@ class Trained:
 
     def alone_text(self, row: Row, **settings: Any) -> str:
         """What PEFT generates for the prompt on its own."""
-        tokenizer = AutoTokenizer.from_pretrained(self.base.path)
-        text: str = tokenizer.decode(self.alone_ids(row, **settings), skip_special_tokens=True)
+        ids = self.alone_ids(row, **settings)
+        text: str = tokenizer_of(self.base.path).decode(ids, skip_special_tokens=True)
         return text
 
     def alone_ids(self, row: Row, **settings: Any) -> list[int]:
@@ -123,6 +129,12 @@ class Trained:
         prompt = 1 if self.base.kind is BaseKind.ENCODER_DECODER else ids.shape[1]
         ids_found: list[int] = tokens[0, prompt:].tolist()
         return ids_found
+
+
+@cache
+def tokenizer_of(path: Path) -> PreTrainedTokenizerBase:
+    """Read the tokenizer of a base once."""
+    return AutoTokenizer.from_pretrained(path)
 
 
 def read(folder: Path, kind: HeadKind, num_labels: int) -> AdapterWeights:
@@ -172,10 +184,9 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Trained]:
         key = repr((base, kind, labels, settings))
         if key not in made:
             folder, names = tmp_path_factory.mktemp("adapter"), [f"label{index}" for index in range(labels)]
-            with pytest.MonkeyPatch.context() as patch:  # a model card takes a third of the time
-                patch.setattr(PeftModel, "create_or_update_model_card", lambda self, folder: None)
-                tiny_adapter(base, folder, kind=kind, labels=names, **settings)
-            made[key] = Trained(read(folder, kind, labels), peft_model(base, folder, kind, labels), base)
+            model = drawn_model(base, kind=kind, labels=names, **settings)
+            save_drawn(model, folder)
+            made[key] = Trained(read(folder, kind, labels), model.eval(), base, folder)
         return made[key]
 
     return make

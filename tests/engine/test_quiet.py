@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
 from transformers.utils import logging
 
 from hub.engine.quiet import quiet
@@ -12,6 +14,17 @@ from hub.engine.quiet import quiet
 
 def settings() -> tuple[int, bool]:
     return logging.get_verbosity(), logging.is_progress_bar_enabled()
+
+
+@pytest.fixture(autouse=True)
+def loud() -> Iterator[None]:
+    """Begin with other settings than those of a quiet block, whatever another test has left."""
+    verbosity, bars = settings()
+    logging.set_verbosity_warning()
+    logging.enable_progress_bar()
+    yield
+    logging.set_verbosity(verbosity)
+    (logging.enable_progress_bar if bars else logging.disable_progress_bar)()
 
 
 def test_settings_are_restored_when_the_last_of_overlapping_blocks_ends() -> None:

@@ -179,7 +179,7 @@ def test_biases_of_the_patches_fit_in_no_slot(base_of, trained, engine_of) -> No
         engine_of(base, "torch", slots=1).check(weights)
 
 
-@pytest.mark.parametrize("kind", ["onnx", "openvino"])
+@pytest.mark.parametrize("kind", ["onnx", "onnx-int8", "openvino"])
 def test_engines_of_graphs_refuse_the_base(kind, base_of) -> None:
     with pytest.raises(BadConfig, match=r"of kind vision\. Use torch"):
         build_engine(base_of("vit"), kind=kind, slots=1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,17 @@ from hub.bases.cache import Bases
 from hub.store.importing import import_peft
 from hub.store.records import Version
 from hub.store.store import Store
+from tests.support.profiles import thorough
 
 LABELS = ("billing", "bug", "how to")
 TASKS = {HeadKind.SEQUENCE: "classification", HeadKind.SPAN: "qa", HeadKind.GENERATE: "translation"}
+
+
+def heads_of(families: Sequence[str]) -> list[tuple[str, HeadKind]]:
+    """Two heads for each family, in turn, so that each head comes with several; all in a thorough run."""
+    count = 4 if thorough() else 2
+    heads = (HeadKind.SEQUENCE, HeadKind.SPAN, HeadKind.TOKEN, HeadKind.EMBEDDING)
+    return [(name, heads[(at + n) % 4]) for at, name in enumerate(families) for n in range(count)]
 
 
 @dataclass(frozen=True)

@@ -16,15 +16,16 @@ from hub.export.export import export_version
 from hub.export.formats import Format
 from hub.store.importing import import_peft
 from hub.store.store import Store
+from tests.export.conftest import heads_of
 from tests.support.tiny import tiny_adapter
 
 ENCODERS = ("bert", "roberta", "xlm-roberta", "distilbert", "electra", "deberta-v2", "modernbert")
 DECODERS = ("llama", "qwen2")
 ENCODER_DECODERS = ("t5", "bart", "marian")
 CASES = [
-    *((model_type, kind) for model_type in ENCODERS for kind in ("sequence", "token", "span", "embedding")),
-    *((model_type, kind) for model_type in DECODERS for kind in ("sequence", "generate")),
-    *((model_type, "generate") for model_type in ENCODER_DECODERS),
+    *heads_of(ENCODERS),
+    *((model_type, kind) for model_type in DECODERS for kind in (HeadKind.SEQUENCE, HeadKind.GENERATE)),
+    *((model_type, HeadKind.GENERATE) for model_type in ENCODER_DECODERS),
 ]
 
 
@@ -34,7 +35,7 @@ def merged(made, folder):
 
 @pytest.mark.parametrize(("model_type", "kind"), CASES)
 def test_every_family_and_head_computes_what_peft_does(made, tmp_path, model_type, kind) -> None:
-    exported = merged(made(HeadKind(kind), model_type), tmp_path / "out")
+    exported = merged(made(kind, model_type), tmp_path / "out")
     assert exported.parity.total.max_difference <= 1e-4
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out"]
     names = {path.name for path in (tmp_path / "out").iterdir()}

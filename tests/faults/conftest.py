@@ -6,7 +6,6 @@ import json
 import os
 import random
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,52 +13,63 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from hub.cli.main import app
 from hub.store.change import Deploy
 from hub.store.content.content import content_hash
 from hub.store.store import Store
 from tests.faults.killed import Job
 from tests.support.homes import FakeHome, plain_adapter
+from tests.support.preloaded import preloaded
+from tests.support.serving import tiny_base_folder
+
+__all__ = ["tiny_base_folder"]
 
 ALL = os.environ.get("GRAFTHUB_FAULTS") == "all"
-OTHERS = 2  # kills of a sweep beside those that tell most, unless all are asked for
+OTHERS = 1  # kills of a sweep beside those that tell most, unless all are asked for
+# Kinds of steps that tell most: those before and after which the state differs, or half of a file is written.
+FIRST, LAST = ("half", "rename", "commit"), ("rename", "commit", "committed")
 KILLED = -9
+ENVIRONMENT = {"HUB_SERVE__ENGINE": "fake"}
 State = Mapping[str, Any]
 
 
 class Forge:
-    """A process that has imported everything, and forks one for each command."""
+    """A process that has imported and built everything, and forks one for each command."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         folder.mkdir()
         environment = {**os.environ, "HF_HUB_OFFLINE": "1", "COLUMNS": "200"}
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.faults.killed"],
-            cwd=Path(__file__).parents[2],
-            env=environment,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
+        (orders, self._orders), (self._answers, answers) = (
+            (os.fdopen(one, mode) for one, mode in zip(os.pipe(), "rw", strict=True)) for _ in range(2)
         )
+        with orders, answers:
+            self._process = preloaded().start(
+                "tests.faults.killed",
+                env=environment,
+                cwd=Path(__file__).parents[2],
+                stdin=orders,
+                stdout=answers,
+                stderr=sys.__stderr__,
+            )
 
     def __enter__(self) -> Forge:
         return self
 
     def __exit__(self, *error: object) -> None:
-        assert self._process.stdin and self._process.stdout
-        self._process.stdin.close()
+        self._orders.close()
         self._process.wait(30)
-        self._process.stdout.close()
+        self._answers.close()
 
     def run(self, home: Path, *words: str, at: int = 0, environment: Mapping[str, str] | None = None) -> Ran:
         record, output = self._folder / "record", self._folder / "output"
         record.write_text("")
-        variables = {"HUB_SERVE__ENGINE": "fake", **(environment or {})}
+        variables = {**ENVIRONMENT, **(environment or {})}
         job = Job(str(home), list(words), str(record), str(output), at, variables)
-        assert self._process.stdin
-        self._process.stdin.write(job.line())
-        self._process.stdin.flush()
+        self._orders.write(job.line())
+        self._orders.flush()
         status = int(self._answer())
         return Ran(status, record.read_text().splitlines(), output.read_text())
 
@@ -67,8 +77,7 @@ class Forge:
         return self._answer() == "ready"
 
     def _answer(self) -> str:
-        assert self._process.stdout
-        return self._process.stdout.readline().strip()
+        return self._answers.readline().strip()
 
 
 @dataclass(frozen=True)
@@ -126,18 +135,21 @@ class Broken:
         return self.forge.run(home, *words, at=at, environment=self.environment)
 
     def healthy(self, step: str) -> None:
-        report = self.run("doctor", "--json")
-        findings = json.loads(report.output)["findings"]
-        assert report.status == 0, f"{step}: {findings}"
-        assert {one["severity"] for one in findings} <= {"info"}, step
+        assert {one["severity"] for one in self.examined(step)} <= {"info"}, step
+
+    def examined(self, step: str, *options: str) -> list[dict[str, Any]]:
+        """Return what the doctor finds, in this process; it has to be satisfied."""
+        environment = {"HUB_HOME": str(self.scratch), **ENVIRONMENT, **self.environment}
+        report = CliRunner().invoke(app, ["doctor", "--json", *options], env=environment)
+        assert report.exit_code == 0, f"{step}: {report.output}"
+        findings: list[dict[str, Any]] = json.loads(report.stdout)["findings"]
+        return findings
 
     def tidied(self) -> None:
         """Once what is left is an hour old, nothing of it stays."""
         age(self.scratch)
-        report = self.run("doctor", "--fix", "--json")
-        assert report.status == 0, report.output
-        again = json.loads(self.run("doctor", "--json").output)
-        assert again["findings"] == []
+        self.examined("--fix", "--fix")
+        assert self.examined("afterwards") == []
         stored = {version.sha256 for version in Store(self.scratch).versions()}
         assert {path.name for path in (self.scratch / "adapters").glob("*") if path.is_dir()} == stored
 
@@ -148,12 +160,8 @@ def chosen(steps: Sequence[str]) -> list[int]:
     if ALL:
         return list(numbers)
     kinds = [step.partition(" ")[0] for step in steps]
-    telling = {
-        number
-        for kind in ("half", "rename", "commit", "committed")
-        if kind in kinds
-        for number in (kinds.index(kind) + 1, len(kinds) - kinds[::-1].index(kind))
-    }
+    telling = {kinds.index(kind) + 1 for kind in FIRST if kind in kinds}
+    telling |= {len(kinds) - kinds[::-1].index(kind) for kind in LAST if kind in kinds}
     others = [number for number in numbers if number not in telling]
     return sorted(telling | set(random.Random(len(steps)).sample(others, min(OTHERS, len(others)))))
 
@@ -201,15 +209,6 @@ def age(home: Path) -> None:
             path = Path(folder, name)
             then = path.stat().st_mtime - 7200
             os.utime(path, (then, then))
-
-
-@pytest.fixture(scope="session")
-def tiny_base_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from tests.support.tiny import tiny_encoder
-
-    folder = tmp_path_factory.mktemp("bases") / "tiny"
-    tiny_encoder(folder)
-    return folder
 
 
 @pytest.fixture(scope="session")

@@ -44,26 +44,21 @@ class Job:
 def warm() -> None:
     """Import what commands import, so that a child does not."""
     import transformers.models.bert.modeling_bert  # noqa: F401
-    import typer.main
 
-    import hub.cli.main
     import hub.client.catalog
     import hub.client.doctor
     import hub.engine.assemble
     import hub.engine.fake
-    import hub.serving.residency.servable
-    from hub.config import Settings
+    import hub.serving.residency.servable  # noqa: F401
     from hub.engine.tokenizer import load_tokenizer  # noqa: F401
-    from hub.registry.host import Registry
+    from tests.support.once import find_once
 
-    Registry.of(Settings(home=Path("/nonexistent"))).check()
+    find_once()
     with tempfile.TemporaryDirectory() as home:  # what is built at the first use is built here
         os.environ["HUB_HOME"] = home
         for words in (["adapters", "list"], ["doctor"]):
             with redirect_stdout(StringIO()), suppress(SystemExit):
                 command(words)
-    built = typer.main.get_command(hub.cli.main.app)
-    typer.main.get_command = lambda app: built
 
 
 def run(job: Job) -> int:

@@ -57,8 +57,10 @@ def server(tmp_path_factory, tiny_base_folder) -> Iterator[Server]:
         home.store.deploy(name, Deploy(version=home.add(name, seed=seed).ref, by="tester"))
     keys = ApiKeys(home.store.catalog)
     keys.create("first", Scopes.parse(["admin"]))
-    with serve(home.path) as client:
-        yield Server(client, keys)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("hub.serving.accounts.usage_log.WRITE_S", 0.2)
+        with serve(home.path) as client:
+            yield Server(client, keys)
 
 
 def our_routes() -> list[Any]:

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.profiles import thorough
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -81,7 +83,8 @@ def test_there_are_as_many_workers_as_the_settings_say(service, monkeypatch, rep
     assert ResourceAllocator().get_worker_env(service) == (replicas, {})
 
 
-@pytest.mark.parametrize("setting", ["HUB_SERVE__API_KEYS", "HUB_LIMITS__ROWS"])
+# A secret; the others go the same way: tests/test_config.py
+@pytest.mark.parametrize("setting", ["HUB_SERVE__API_KEYS", "HUB_LIMITS__ROWS"][: 2 if thorough() else 1])
 def test_bentoml_serve_with_a_wrong_setting_ends_with_one_line(monkeypatch, setting) -> None:
     monkeypatch.setenv(setting, '["short"]')
     command = [str(Path(sys.executable).with_name("bentoml")), "serve", "hub.http.service:svc", "--port", "0"]

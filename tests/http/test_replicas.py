@@ -72,7 +72,7 @@ def other():
 
     server = http.server.HTTPServer(("127.0.0.1", 0), Handler)
     server.says, server.asked = 200, 0
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
     thread.start()
     yield SimpleNamespace(server=server, address=f"http://127.0.0.1:{server.server_port}")
     server.shutdown()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -43,8 +45,10 @@ class Desk:
         self.jobs.take(job.id, OWNER)
         folder = JobFolder(self.home.path, job.id)
         folder.make()
-        order = Order(load_settings(), job.id, OWNER, stage, os.getpid())
-        return _Run(order, self.store, folder)
+        return _Run(self.order(job.id, stage), self.store, folder)
+
+    def order(self, job: str, stage: JobStage) -> Order:
+        return Order(load_settings(), job, OWNER, stage, os.getpid())
 
     def events(self, run: _Run, *kinds: EventKind) -> list[Any]:
         return self.jobs.events(run.job.id, Page(99), kinds or (EventKind.MESSAGE,))
@@ -67,6 +71,19 @@ def test_good_files_are_counted_and_the_job_waits_for_its_turn(desk: Desk) -> No
     assert desk.jobs.get(run.job.id).status is JobStatus.QUEUED
     newest = desk.events(run)[0]
     assert newest.data["rows"]["train"] + newest.data["rows"]["held_out"] == 24
+
+
+def test_a_program_of_its_own_does_the_same(desk: Desk) -> None:
+    """Not forked from one that has the libraries, as those of servers in tests are."""
+    run = desk.run("text,label\n" + rows("%s,%s\n"), JobStage.CHECK)
+    command = [
+        sys.executable,
+        "-c",
+        "import runpy; runpy.run_module('hub.jobs.process', run_name='__main__')",
+    ]
+    order = desk.order(run.job.id, JobStage.CHECK)
+    subprocess.run(command, input=order.to_line(), check=True, process_group=0)
+    assert desk.jobs.get(run.job.id).status is JobStatus.QUEUED
 
 
 def test_chats_are_read_by_a_task_that_has_other_columns(desk: Desk) -> None:

@@ -164,7 +164,7 @@ def test_a_preset_fills_what_the_recipe_leaves_open(tmp_path: Path) -> None:
     assert recipe.data.near_duplicates == "keep"
     assert load_recipe(path, ["evaluate.int8=true"]).evaluate.int8
     best = load_recipe(path, ["preset=best"])
-    assert (best.method.rank, best.train.epochs, best.method.freeze) == (4, 6, 0)
+    assert (best.method.rank, best.method.dropout, best.method.freeze) == (4, 0.1, 0)
 
 
 @pytest.mark.parametrize("changes", [{}, {"train.batch_size": 8}])
@@ -173,17 +173,17 @@ def test_the_preset_fast_freezes_layers_of_an_encoder_and_trains_other_bases_for
 ) -> None:
     path = written(tmp_path, "task: qa\ndata: a.csv\npreset: fast\nmethod: {rank: 4}\n")
 
-    def on(kind: BaseKind, *overrides: str) -> tuple[int, float]:
+    def on(kind: BaseKind, *overrides: str) -> tuple[int, float | None]:
         recipe = load_recipe(path, overrides).changed(changes).on_base(kind)
         assert recipe.method.rank == 4
         assert all(recipe.resolved()["train"][key.split(".")[1]] == value for key, value in changes.items())
         return recipe.method.freeze, recipe.train.epochs
 
-    assert on(BaseKind.ENCODER) == (-2, 3)
+    assert on(BaseKind.ENCODER) == (-2, None)
     assert on(BaseKind.DECODER) == on(BaseKind.ENCODER_DECODER) == (0, 1)
-    assert on(BaseKind.ENCODER, "method.freeze=0") == (0, 3)
+    assert on(BaseKind.ENCODER, "method.freeze=0") == (0, None)
     assert on(BaseKind.DECODER, "train.epochs=2") == (0, 2)
-    assert on(BaseKind.ENCODER, "preset=default") == on(BaseKind.DECODER, "preset=default") == (0, 3)
+    assert on(BaseKind.ENCODER, "preset=default") == on(BaseKind.DECODER, "preset=default") == (0, None)
 
 
 def test_an_unknown_preset_is_refused(tmp_path: Path) -> None:

@@ -60,6 +60,25 @@ BUILD = """\
 error: metadata-generation-failed
 hint: See above for details.
 """
+NO_NETWORK = """\
+Processing ./acme
+  Installing build dependencies: finished with status 'error'
+  error: subprocess-exited-with-error
+  pip subprocess to install build dependencies did not run successfully.
+   [8 lines of output]
+      WARNING: Retrying (Retry(total=4, connect=None)) after connection broken by '...': /simple/setuptools/
+      ERROR: Could not find a version that satisfies the requirement setuptools>=77 (from versions: none)
+      ERROR: No matching distribution found for setuptools>=77
+      [end of output]
+error: subprocess-exited-with-error
+"""
+NOT_ON_INDEX = "\n".join(line for line in NO_NETWORK.splitlines() if "Retrying" not in line)
+NO_BACKEND = """\
+  Preparing metadata (pyproject.toml): started
+ERROR: Exception:
+pip._vendor.pyproject_hooks._impl.BackendUnavailable: Traceback (most recent call last):
+ModuleNotFoundError: No module named 'hatchling'
+"""
 PLAIN = """\
 Processing ./acme
 ERROR: Could not install packages due to an OSError: [Errno 28] No space left on device
@@ -73,6 +92,10 @@ ERROR: Could not install packages due to an OSError: [Errno 28] No space left on
         (UNREACHED, SourceUnavailable, r"The package index could not be reached"),
         (CONFLICT, Conflict, r"acme 1\.0 depends on pydantic<2; The user requested .* pydantic==2\.14\.3\.$"),
         (BUILD, BadPlugin, r"could not install acme: ValueError: invalid pyproject.toml config.*version`\.$"),
+        (NO_NETWORK, SourceUnavailable, r"needs setuptools>=77, and the package index could not be reached"),
+        (NO_NETWORK, SourceUnavailable, r"add --no-build-isolation\. Or install a wheel"),
+        (NOT_ON_INDEX, SourceUnavailable, r"needs setuptools>=77, and no package index has it\."),
+        (NO_BACKEND, BadPlugin, r"hatchling is not installed.*leave --no-build-isolation out"),
         (PLAIN, BadPlugin, r"could not install acme: .*No space left on device\.$"),
         ("", BadPlugin, r"no output from pip"),
     ],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import shutil
 import sys
 import sysconfig
@@ -17,14 +18,17 @@ from hub.config import PluginSettings
 from hub.errors import BadPlugin, Conflict, HashMismatch, LibraryPinned, NotFound, PluginNotAllowed
 from hub.registry.discovery import PluginStatus, find_plugins
 from hub.registry.install import install as installing
+from hub.registry.install import pip
 from hub.registry.install.install import Installed, install, uninstall
 from hub.registry.install.installer import find_uv
 from hub.registry.install.locking import kept_wheels, lock, sync
 from hub.registry.install.pins import Environment
+from hub.registry.install.pip import run_installer
 from hub.registry.install.plan import PluginPlan
 from hub.registry.lock import LOCK_FILE, read_lock
 from hub.registry.policy import refusals
 from tests.support.environment import fresh_environment
+from tests.support.preloaded import PYTHON
 from tests.support.wheels import sha256, write_plugin_wheel, write_wheel
 
 ALL = PluginSettings()
@@ -34,6 +38,12 @@ UV = find_uv()  # much faster than pip
 def as_loaded(*_: object) -> list[PluginStatus]:
     """Take the place of the process that loads plugins, whose tests are in tests/cli."""
     return [plugin.status("ok") for plugin in find_plugins()]
+
+
+def by_forked_pip(python: str, *words: str) -> tuple[bool, str]:
+    """Let the pip of this Python, which can be forked, resolve and download; it sees the same packages."""
+    changes = words[2] == "uninstall" or (words[2] == "install" and "--dry-run" not in words)
+    return run_installer(python if changes else PYTHON, *words)
 
 
 class Site:
@@ -73,6 +83,8 @@ def site(python: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Itera
     monkeypatch.syspath_prepend(packages)
     monkeypatch.setenv("PATH", str(Path(UV).parent))
     monkeypatch.setattr(installing, "probe", as_loaded)
+    monkeypatch.setattr(pip, "run_installer", by_forked_pip)
+    monkeypatch.setenv("PYTHONPATH", str(packages), prepend=os.pathsep)
     site = Site(tmp_path, packages)
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(site.links))
@@ -287,6 +299,13 @@ def test_the_allowlist_holds_when_installing_by_canonical_name_version_and_hash(
         site.install("acme-mail", PluginSettings(policy="none"))
     assert not site.installed("acme-mail")
     assert site.install("acme-mail", allowing(f"ACME.Mail == 1.0 --hash=sha256:{sha256(wheel)}")).changed
+
+
+def test_a_wheel_does_not_escape_the_allowlist_by_the_name_of_a_built_in_plugin(site: Site) -> None:
+    wheel = write_plugin_wheel(site.links, "grafthub-qa", version("grafthub-qa"))
+    with pytest.raises(PluginNotAllowed, match=r"grafthub-qa is not in plugins\.allow"):
+        site.install(wheel, allowing("other"))
+    assert not list(site.packages.glob("grafthub_qa*"))
 
 
 def test_a_plugin_that_comes_as_a_dependency_must_be_allowed_too(site: Site) -> None:

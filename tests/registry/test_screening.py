@@ -18,6 +18,7 @@ from hub.registry import screening
 from hub.registry.discovery import PluginStatus
 from hub.registry.host import Registry
 from hub.registry.state import disable
+from tests.support.preloaded import AskingPopen
 
 Install = Callable[..., Path]
 
@@ -43,6 +44,12 @@ def ended(pid: int) -> bool:
             return True
         time.sleep(0.01)
     return False
+
+
+@pytest.fixture(autouse=True)
+def _processes_are_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A forked process is killed with all that it started, whatever the code under test does."""
+    monkeypatch.setattr(subprocess, "Popen", AskingPopen.mro()[1])
 
 
 @pytest.mark.parametrize(

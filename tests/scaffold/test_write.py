@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import os
 import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -11,11 +12,14 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+import yaml
 
 from hub.errors import BadRequest, Conflict, InvalidName
-from hub.recipe.recipe import load_recipe
+from hub.recipe.recipe import Recipe, load_recipe
 from hub.registry.discovery import BUILT_IN, CORE
 from hub.registry.host import Registry
+from hub.registry.kinds import KINDS as EXTENSIONS
+from hub.registry.kinds import RESERVED_COMMANDS
 from hub.scaffold.choices import HEADS, KINDS
 from hub.scaffold.write import write_plugin
 from tests.support.plugins import Install, install
@@ -23,8 +27,9 @@ from tests.support.preloaded import preloaded
 
 __all__ = ["install"]
 
-LABELS = {"method": "training method", "route": "route family"}
+LABELS = {"method": "training method", "route": "route family", "base-source": "base source"}
 EVERY_HEAD = pytest.mark.parametrize("head", HEADS)
+EVERY_OTHER_KIND = pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "task"])
 
 
 @EVERY_HEAD
@@ -99,20 +104,65 @@ def test_the_plugin_passes_its_own_tests_and_a_linter(tmp_path: Path, head: str)
     check_and_test(folder, at_least=19)  # of them, the conformance tests, which grow
 
 
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "task"])
+def test_every_kind_that_a_plugin_can_provide_has_a_template() -> None:
+    words = {LABELS.get(kind, kind) for kind in KINDS}
+    assert words == {kind.word for kind in EXTENSIONS} | {"task"}
+
+
+@EVERY_OTHER_KIND
+@pytest.mark.parametrize("name", ["a", "3way", "my.task_2", "x--y", "hf"])
+def test_every_legal_name_gives_a_legal_spec_of_another_kind(tmp_path: Path, kind: str, name: str) -> None:
+    folder = write_plugin(name, tmp_path, kind=kind)
+    package = folder / "src" / f"grafthub_{re.sub('[-.]', '_', name)}"
+    [extension] = [one for one in EXTENSIONS if one.word == LABELS.get(kind, kind)]
+    hooks = runpy.run_path(str(package / "hooks.py"))
+    [spec] = hooks[extension.hook]()
+    assert extension.check(spec).name == name
+    assert not set(extension.claims(spec)) & {"hf:", "pypi:", "file:"}
+    for source in folder.rglob("*.py"):
+        compile(source.read_text(), source.name, "exec")
+    [shown] = re.findall(r"`(src/\S*[^_]+\.py)` \| the", (folder / "README.md").read_text())
+    assert (folder / shown).is_file()
+
+
+@EVERY_OTHER_KIND
+def test_the_readme_says_how_a_plugin_of_another_kind_is_used(
+    tmp_path: Path, kind: str, install: Install
+) -> None:
+    folder = write_plugin("my-own", tmp_path, kind=kind)
+    install_written(folder, install)
+    [use] = re.findall(r"^To use it: (.+)$", (folder / "README.md").read_text(), re.MULTILINE)
+    shown = re.findall(r"`([^`]+)`", use)
+    assert "$" not in use and shown
+    if use.startswith("In a recipe"):
+        recipe = {"task": "sentiment", "data": {"source": "rows.csv"}}
+        for section, values in yaml.safe_load(shown[0]).items():
+            recipe[section] = {**recipe.get(section, {}), **values}
+        Recipe.model_validate(recipe)
+    elif shown[0].startswith("hub "):
+        command = shown[0].split()[1]
+        assert command == "my-own" or command in RESERVED_COMMANDS
+
+
+@EVERY_OTHER_KIND
 def test_a_plugin_of_another_kind_is_usable_and_passes_its_own_tests_and_a_linter(
     tmp_path: Path, kind: str, install: Install
 ) -> None:
     folder = write_plugin("my-own", tmp_path, kind=kind)
     check_and_test(folder, at_least=1)
-    site = install()
-    shutil.copytree(folder / "src" / "grafthub_my_own", site / "grafthub_my_own")
-    (folder / "src").rename(tmp_path / "moved")
-    install(folder)
+    install_written(folder, install)
     registry = Registry.load()
     registry.check()
     [made] = [plugin for plugin in registry.plugins() if plugin.name == "my-own"]
     assert (made.state, made.provides) == ("ok", (f"{LABELS.get(kind, kind)} my-own",)), made.reason
+
+
+def install_written(folder: Path, install: Install) -> None:
+    """Install a plugin that was written with the name "my-own"."""
+    site = install()
+    shutil.copytree(folder / "src" / "grafthub_my_own", site / "grafthub_my_own")
+    (folder / "src").rename(folder.parent / "moved")
+    install(folder)
 
 
 def check_and_test(folder: Path, at_least: int) -> None:
@@ -134,7 +184,8 @@ def check_and_test(folder: Path, at_least: int) -> None:
         "ignore::pytest.PytestAssertRewriteWarning",  # the process it comes from has imported libraries
         "ignore:`is_gradient_checkpointing`:FutureWarning",  # PEFT 0.21 on transformers 5.23
     )
-    words = ("-q", *(f"-W{one}" for one in warnings), "-p", "no:cacheprovider", str(folder))
+    plain = ("-p", "no:cacheprovider", "-p", "no:schemathesis")  # which takes half a second to import
+    words = ("-q", *(f"-W{one}" for one in warnings), *plain, str(folder))
     tested = preloaded().run("pytest", *words, env=os.environ, cwd=folder.parent)
     assert tested.returncode == 0, tested.stdout + tested.stderr
     passed = re.search(r"(\d+) passed", tested.stdout)

@@ -274,7 +274,8 @@ def test_a_catalog_that_has_gone_is_not_made_anew(stocked: Store, tmp_path: Path
 def test_processes_that_add_at_once_get_numbers_of_their_own(
     store: Store, peft_folder, serving: Serving
 ) -> None:
-    context = multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["hub.store.store", __name__])
     results = context.Queue()
     folders = [[peft_folder(10 * worker + seed) for seed in range(6)] for worker in range(3)]
     workers = [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.util import find_spec
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-__all__ = ["Tab", "axe", "chromium", "open_tab", "why_no_browser"]
+__all__ = ["AXE", "Tab", "axe", "chromium", "open_tab", "why_no_browser"]
 
 TIMEOUT_MS = 120_000  # the machine may be busy
 NAMES = ("chromium", "chromium-browser", "google-chrome")
@@ -58,10 +58,11 @@ class Tab:
         self.page.goto(path)
         return self.page
 
-    def violations(self, axe: Path) -> list[str]:
-        """Return what axe finds serious on the page, with the first element of each."""
+    def violations(self, axe: Path, rules: Sequence[str] = ()) -> list[str]:
+        """Return what axe finds serious, with the first element of each; by all of its rules, or by these."""
         self.page.evaluate(axe.read_text(encoding="utf-8"))
-        found: Any = self.page.evaluate("axe.run()")
+        options = {"runOnly": list(rules)} if rules else {}
+        found: Any = self.page.evaluate("options => axe.run(options)", options)
         return [
             f"{self.page.url}: {one['id']}: {one['nodes'][0]['html'][:200]}"
             for one in found["violations"]
@@ -99,8 +100,12 @@ def open_tab(browser: Browser, url: str, **settings: Any) -> Iterator[Tab]:
 
 
 def axe(folder: Path) -> Path:
-    """Return axe's script, which npm puts into `folder`; npm keeps what it fetched in its own cache."""
+    """Return axe's script, which npm puts into `folder`, if it is not there yet."""
+    script = folder / "node_modules" / "axe-core" / "axe.min.js"
+    if script.is_file():
+        return script
+    folder.mkdir(parents=True, exist_ok=True)
     npm = ["npm", "install", "--prefix", str(folder), "--ignore-scripts", "--no-audit", "--no-fund", AXE]
     done = subprocess.run(npm, capture_output=True, text=True, check=False, cwd=folder)
     assert done.returncode == 0, done.stderr
-    return folder / "node_modules" / "axe-core" / "axe.min.js"
+    return script

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
+from tests.support.profiles import thorough
+
 __all__ = ["check_conformance"]
 
 COMMAND = "from schemathesis.cli import schemathesis; schemathesis()"
+HOOKS = "" if thorough() else str(Path(__file__).with_name("fewer_cases.py"))
 
 
 def check_conformance(document: str | Path, folder: Path, *args: str, config: Path | None = None) -> None:
@@ -25,6 +29,7 @@ def check_conformance(document: str | Path, folder: Path, *args: str, config: Pa
         ],
         check=False,
         cwd=folder,
+        env=os.environ | {"SCHEMATHESIS_HOOKS": HOOKS},
         capture_output=True,
         text=True,
     )

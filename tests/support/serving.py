@@ -108,6 +108,14 @@ class Answered:
         return item.scores
 
 
+def let_time_pass(runtime: Runtime) -> None:
+    """Let the plugin's call in this thread have run for longer than any time limit."""
+    for task in list(runtime.pipeline.pool._tasks.values()):
+        for one in list(task._live):
+            if one.thread is threading.current_thread():
+                one.began -= 1000
+
+
 class Watching:
     """An observer that keeps what it hears."""
 

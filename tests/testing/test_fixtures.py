@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -13,6 +15,7 @@ from hub.errors import NotFound
 from hub.registry import active
 from hub.testing.fixtures import IsolatedRegistry, LiveServer, hub_home, isolated_registry, live_server
 from tests.support.plugins import installing
+from tests.support.preloaded import start_forked
 
 __all__ = ["hub_home", "isolated_registry", "live_server"]
 
@@ -53,7 +56,11 @@ def test_a_live_server_answers_for_the_plugin(
     assert client.post("/v1/tasks/ticket-urgency", json={}).status_code == 400
 
 
-def test_a_live_server_generates_text(isolated_registry: IsolatedRegistry, live_server: LiveServer) -> None:
+def test_a_live_server_generates_text(
+    isolated_registry: IsolatedRegistry, live_server: LiveServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forked = SimpleNamespace(Popen=start_forked, TimeoutExpired=subprocess.TimeoutExpired)
+    monkeypatch.setattr("hub.testing.fixtures.subprocess", forked)  # the test above starts one
     client = live_server(isolated_registry().spec("generation"))
     answer = client.post("/v1/tasks/generation", json={"prompt": "Hello"})
     assert answer.status_code == 200, answer.text

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +43,7 @@ KINDS = {
 }
 PAIRS = [(family, kind) for family, kinds in KINDS.items() for kind in kinds]
 Bases = Callable[[str], Base]
+Adapters = Callable[[str, HeadKind], Path]
 
 
 @pytest.fixture(scope="module")
@@ -60,9 +62,23 @@ def base_of(tmp_path_factory: pytest.TempPathFactory) -> Bases:
     return make
 
 
+@pytest.fixture(scope="module")
+def adapter_of(base_of: Bases, tmp_path_factory: pytest.TempPathFactory) -> Adapters:
+    """Make the adapter of a head of a family, once."""
+
+    @cache
+    def make(family: str, kind: HeadKind) -> Path:
+        return tiny_adapter(base_of(family), tmp_path_factory.mktemp("adapter"), kind=kind, labels=LABELS)
+
+    return make
+
+
+read_tokenizer = cache(AutoTokenizer.from_pretrained)
+
+
 def answers(model, base: Base, kind: HeadKind, texts=TEXTS) -> list[np.ndarray]:
     """Run texts in one padded batch; give each what its own tokens gave."""
-    batch = AutoTokenizer.from_pretrained(base.path)(list(texts), padding=True, return_tensors="pt")
+    batch = read_tokenizer(base.path)(list(texts), padding=True, return_tensors="pt")
     if kind is HeadKind.GENERATE and base.kind is BaseKind.ENCODER_DECODER:
         batch["decoder_input_ids"] = batch["input_ids"]
     # PEFT's own question-answering wrapper drops token types; the model in it does not.
@@ -129,10 +145,10 @@ def test_special_ids_of_config_and_tokenizer_agree(base_of: Bases, family: str) 
 
 @pytest.mark.parametrize(("family", "kind"), PAIRS)
 def test_plain_peft_runs_an_adapter_of_every_head(
-    base_of: Bases, tmp_path: Path, family: str, kind: HeadKind
+    base_of: Bases, adapter_of: Adapters, family: str, kind: HeadKind
 ) -> None:
     base = base_of(family)
-    model = peft_model(base, tiny_adapter(base, tmp_path, kind=kind, labels=LABELS), kind, len(LABELS))
+    model = peft_model(base, adapter_of(family, kind), kind, len(LABELS))
     together = answers(model, base, kind)
     assert all(np.isfinite(row).all() for row in together)
     alone = [answers(model, base, kind, [text])[0] for text in TEXTS]
@@ -146,17 +162,17 @@ def test_plain_peft_runs_an_adapter_of_every_head(
 @pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing.:FutureWarning")
 @pytest.mark.parametrize(("family", "kind"), PAIRS)
 def test_an_adapter_and_its_base_leave_nothing_to_chance(
-    base_of: Bases, tmp_path: Path, family: str, kind: HeadKind
+    base_of: Bases, adapter_of: Adapters, family: str, kind: HeadKind
 ) -> None:
     if kind is HeadKind.SPAN and family in DECODERS:
         pytest.skip("transformers 5.23 loads no backbone under this head")
     base = base_of(family)
-    expected = peft_model(base, tiny_adapter(base, tmp_path, kind=kind, labels=LABELS), kind, len(LABELS))
+    expected = peft_model(base, adapter_of(family, kind), kind, len(LABELS))
     extra = {} if kind is HeadKind.SPAN else {"num_labels": len(LABELS)}
     with torch.random.fork_rng():
         torch.manual_seed(99)
         other = type(head_model(base, kind, len(LABELS))).from_pretrained(base.path, **extra)
-    model = PeftModel.from_pretrained(other, tmp_path).eval()
+    model = PeftModel.from_pretrained(other, adapter_of(family, kind)).eval()
     assert gap(answers(model, base, kind), answers(expected, base, kind)) == 0
 
 

@@ -78,7 +78,7 @@ class Interrupted:
 def test_both_are_trained_as_long_and_measured_on_the_same_rows(
     make_recipe: RecipeMaker, run: Trainer, tmp_path: Path
 ) -> None:
-    recipe = make_recipe(RECIPE + "augment: {copies: 2, ablation: true}\n", "train.patience=9", a_csv=REVIEWS)
+    recipe = make_recipe(RECIPE + "augment: {copies: 2, ablation: true}\n", "train.epochs=1", a_csv=REVIEWS)
     result = run(recipe)
     found = result.ablation
     assert found is not None
@@ -104,23 +104,25 @@ def test_the_model_without_copies_is_the_one_that_a_recipe_without_them_trains(
     make_recipe: RecipeMaker, run: Trainer
 ) -> None:
     text = RECIPE + "augment: {copies: 1, ablation: true}\n"
-    result = run(make_recipe(text, "train.max_steps=12", "train.checkpoint_steps=6", a_csv=REVIEWS))
-    plain = run(make_recipe(RECIPE, "train.max_steps=12", "train.checkpoint_steps=6", a_csv=REVIEWS), "other")
+    steps = ("train.max_steps=6", "train.checkpoint_steps=3")
+    result = run(make_recipe(text, *steps, a_csv=REVIEWS))
+    plain = run(make_recipe(RECIPE, *steps, a_csv=REVIEWS), "other")
     assert result.ablation is not None
     assert result.ablation.without_copies == plain.outcome.metrics["accuracy"]
 
 
 def test_ablation_changes_nothing_of_the_version(make_recipe: RecipeMaker, run: Trainer) -> None:
     text = RECIPE + "augment: {copies: 1}\n"
-    plain = run(make_recipe(text, "train.epochs=1", a_csv=REVIEWS))
+    plain = run(make_recipe(text, "train.max_steps=4", a_csv=REVIEWS))
     assert plain.ablation is None and plain.version.manifest.ablation == {}
     assert "ablation" not in plain.version.manifest.model_dump()
-    compared = run(make_recipe(text, "train.epochs=1", "augment.ablation=true", a_csv=REVIEWS))
+    compared = run(make_recipe(text, "train.max_steps=4", "augment.ablation=true", a_csv=REVIEWS))
     assert compared.version.sha256 == plain.version.sha256
 
 
 def test_a_run_that_ends_while_it_compares_goes_on_with_that(make_recipe: RecipeMaker, run: Trainer) -> None:
-    recipe = make_recipe(RECIPE + "augment: {copies: 1, ablation: true}\n", a_csv=REVIEWS)
+    text = RECIPE + "augment: {copies: 1, ablation: true}\n"
+    recipe = make_recipe(text, "train.epochs=2", a_csv=REVIEWS)
     whole = run(recipe, "whole")
     with pytest.raises(KeyboardInterrupt):
         run(recipe, progress=Interrupted("without copies: train", 14))
@@ -134,7 +136,7 @@ def test_a_run_that_ends_while_it_compares_goes_on_with_that(make_recipe: Recipe
 def test_a_resumed_run_translates_nothing_again(
     make_recipe: RecipeMaker, run: Trainer, wordy: Wordy, tmp_path: Path
 ) -> None:
-    recipe = make_recipe(RECIPE + BACK_ALONE, a_csv=REVIEWS)
+    recipe = make_recipe(RECIPE + BACK_ALONE, "train.max_steps=6", a_csv=REVIEWS)
     with pytest.raises(KeyboardInterrupt):
         run(recipe, progress=Interrupted("train", 3))
     asked = len(wordy.asked)
@@ -171,7 +173,9 @@ def test_a_first_model_drops_copies_that_it_gives_another_label(
 
     monkeypatch.setattr(builtin, "FastTranslate", Turning)
     text = RECIPE + BACK_ALONE.replace("1,", "1, check: model,", 1)
-    result = run(make_recipe(text, "train.epochs=12", "train.patience=0", a_csv=REVIEWS))
+    result = run(
+        make_recipe(text, "train.epochs=6", "train.learning_rate=0.02", "train.patience=0", a_csv=REVIEWS)
+    )
     turned = sum("awful" in item.example["text"] for item in result.plan.dataset.train)
     reasons = result.outcome.dropped["back_translation"]
     kept = result.outcome.augmented["back_translation"]

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from hub.errors import BadPlugin, BadRecipe
+from hub.recipe.by_rows import TrainingRows
 from hub.recipe.recipe import Recipe
 from hub.training.train import TrainResult
 from tests.support.plugins import Install, plugin_of, write_page
@@ -42,7 +43,7 @@ def test_a_method_of_a_plugin_is_trained_stored_and_served_merged(
     manifest = result.version.manifest
     assert manifest.serving.merged
     assert manifest.recipe["method"]["type"] == "loha"
-    assert recipe.settled(100, "bert").train.learning_rate == 5e-3
+    assert recipe.settled(TrainingRows(100, "bert")).train.learning_rate == 5e-3
 
 
 @pytest.mark.parametrize(

@@ -51,6 +51,7 @@ REVIEWS = "text,label\n" + "".join(
         ("awful", "negative"),
     )
 )
+FEW = "".join(REVIEWS.splitlines(keepends=True)[:61])
 
 
 @pytest.fixture(scope="module")
@@ -116,11 +117,11 @@ def test_nothing_of_a_finished_run_is_left_but_the_account_of_its_rows(
 
 
 def test_the_same_recipe_and_rows_make_the_same_version(make_recipe: RecipeMaker, run: Trainer) -> None:
-    recipe = make_recipe(SENTIMENT, "train.max_steps=6", a_csv=REVIEWS)
+    recipe = make_recipe(SENTIMENT, "train.max_steps=3", a_csv=FEW)
     first, second = run(recipe), run(recipe)
     assert first.version.ref == second.version.ref
     assert (first.new, second.new) == (True, False)
-    other = make_recipe(SENTIMENT, "train.max_steps=6", "train.seed=1", a_csv=REVIEWS)
+    other = make_recipe(SENTIMENT, "train.max_steps=3", "train.seed=1", a_csv=FEW)
     assert str(run(other).version.ref) == "demo@2"
 
 
@@ -148,8 +149,8 @@ class _Interrupt:
                 "train.accumulate=2",
                 "train.epochs=3",
             ),
-            14,
-            12,
+            7,
+            6,
         ),
         # An optimizer with two kinds of weights; a checkpoint in mid-epoch; what early stopping counts.
         (
@@ -160,8 +161,8 @@ class _Interrupt:
                 "train.validation_fraction=0.2",
                 "train.epochs=2",
             ),
-            15,
-            12,
+            9,
+            8,
         ),
         # A schedule that goes by the metric.
         (
@@ -171,8 +172,8 @@ class _Interrupt:
                 "train.validation_fraction=0.2",
                 "train.epochs=2",
             ),
-            16,
-            10,
+            8,
+            5,
         ),
     ],
 )
@@ -184,7 +185,7 @@ def test_a_resumed_run_ends_with_the_weights_of_one_that_was_not_interrupted(
     step: int,
     resumed_from: int,
 ) -> None:
-    recipe = make_recipe(SENTIMENT, *overrides, a_csv=REVIEWS)
+    recipe = make_recipe(SENTIMENT, *overrides, a_csv=FEW)
     whole = run(recipe, "whole")
     with pytest.raises(KeyboardInterrupt):
         run(recipe, progress=_Interrupt(step))
@@ -197,10 +198,10 @@ def test_a_resumed_run_ends_with_the_weights_of_one_that_was_not_interrupted(
 
 def test_a_run_is_not_resumed_with_another_recipe(make_recipe: RecipeMaker, run: Trainer) -> None:
     with pytest.raises(KeyboardInterrupt):
-        run(make_recipe(SENTIMENT, a_csv=REVIEWS), progress=_Interrupt(13))
+        run(make_recipe(SENTIMENT, a_csv=FEW), progress=_Interrupt(7))
     with pytest.raises(Conflict, match="its recipe, data or base was different"):
-        run(make_recipe(SENTIMENT, "train.learning_rate=0.02", a_csv=REVIEWS), resume=True)
-    again = run(make_recipe(SENTIMENT, "train.learning_rate=0.02", a_csv=REVIEWS))
+        run(make_recipe(SENTIMENT, "train.epochs=2", a_csv=FEW), resume=True)
+    again = run(make_recipe(SENTIMENT, "train.epochs=2", a_csv=FEW))
     assert again.outcome.fitted.resumed_from is None
 
 
@@ -230,7 +231,7 @@ def test_the_checkpoint_with_the_lowest_error_is_kept_where_the_task_says_so(
     monkeypatch.setattr(SentimentTask, "metrics", metrics)
     monkeypatch.setattr(SentimentTask, "metric", "error")
     monkeypatch.setattr(SentimentTask, "metric_goal", "min")
-    settings = "train={batch_size: 8, learning_rate: 0.01, epochs: 6, checkpoint_steps: 6, patience: 9}"
+    settings = "train={batch_size: 8, learning_rate: 0.01, epochs: 4, checkpoint_steps: 6, patience: 9}"
     result = run(make_recipe(SENTIMENT, settings, "train.validation_fraction=0.2", a_csv=REVIEWS))
     errors = {
         int(entry["step"]): entry["eval_error"]
@@ -315,7 +316,8 @@ def test_weights_may_be_stored_in_fp32_and_some_layers_alone_trained(
     ("settings", "rank"),
     [
         (("method.init=pissa",), 16),
-        (("method.init=olora", "method.rslora=true"), 16),
+        # Its first updates are large: at the usual rate, training diverges on some processors.
+        (("method.init=olora", "method.rslora=true", "train.learning_rate=0.005"), 16),
         (("method.init=orthogonal",), 8),
         (("method.init=gaussian", "method.dora=true"), 8),
         (("method.init=pissa", "method.dora=true"), 16),
@@ -324,7 +326,7 @@ def test_weights_may_be_stored_in_fp32_and_some_layers_alone_trained(
 def test_updates_may_start_otherwise_and_are_stored_as_plain_lora(
     make_recipe: RecipeMaker, run: Trainer, settings: tuple[str, ...], rank: int
 ) -> None:
-    result = run(make_recipe(SENTIMENT, *settings, a_csv=REVIEWS))
+    result = run(make_recipe(SENTIMENT, "train.epochs=3", *settings, a_csv=REVIEWS))
     files = read_adapter(result.version.path)
     weights = parse(files.config, files.tensors, kind=result.plan.head, num_labels=2, sha256="")
     assert weights.rank == rank
@@ -355,8 +357,8 @@ def test_a_run_that_failed_after_training_is_resumed_without_training_again(
     def refuse(files: object, serving: object) -> None:
         raise BadAdapter("not now")
 
-    settings = ("train.patience=1", "train.validation_fraction=0.2")
-    recipe = make_recipe(SENTIMENT, *settings, a_csv=REVIEWS)
+    settings = ("train.patience=1", "train.validation_fraction=0.2", "train.epochs=2")
+    recipe = make_recipe(SENTIMENT, *settings, a_csv=FEW)
     whole = run(recipe, "whole")
     with pytest.raises(BadAdapter, match="not now"):
         run(recipe, check=refuse)
@@ -369,7 +371,7 @@ def test_a_run_that_failed_after_training_is_resumed_without_training_again(
 def test_a_run_in_bf16_is_measured_in_the_precision_it_is_served_in(
     make_recipe: RecipeMaker, run: Trainer
 ) -> None:
-    result = run(make_recipe(SENTIMENT, "train.dtype=bf16", a_csv=REVIEWS))
+    result = run(make_recipe(SENTIMENT, "train.dtype=bf16", "train.epochs=3", a_csv=REVIEWS))
     assert result.outcome.dtype == "bf16"
     assert result.outcome.metrics["accuracy"] > 0.9
 
@@ -377,11 +379,11 @@ def test_a_run_in_bf16_is_measured_in_the_precision_it_is_served_in(
 def test_a_checkpoint_that_was_not_written_to_its_end_is_passed_over(
     make_recipe: RecipeMaker, run: Trainer, tmp_path: Path
 ) -> None:
-    recipe = make_recipe(SENTIMENT, a_csv=REVIEWS)
+    recipe = make_recipe(SENTIMENT, "train.epochs=3", a_csv=FEW)
     with pytest.raises(KeyboardInterrupt):
-        run(recipe, progress=_Interrupt(30))
-    (tmp_path / "home" / "runs" / "demo" / "checkpoints" / "checkpoint-24" / "trainer_state.json").unlink()
-    assert run(recipe, resume=True).outcome.fitted.resumed_from == 12
+        run(recipe, progress=_Interrupt(14))
+    (tmp_path / "home" / "runs" / "demo" / "checkpoints" / "checkpoint-12" / "trainer_state.json").unlink()
+    assert run(recipe, resume=True).outcome.fitted.resumed_from == 6
 
 
 def test_several_labels_of_one_text_are_learned(make_recipe: RecipeMaker, run: Trainer) -> None:

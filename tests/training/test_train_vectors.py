@@ -28,7 +28,7 @@ RECIPE = """
 task: similarity
 base: tiny
 data: {source: a.csv, eval_fraction: 0.25}
-train: {epochs: 16, batch_size: 16, learning_rate: 0.01, patience: 0}
+train: {epochs: 10, batch_size: 16, learning_rate: 0.015, patience: 0}
 method: {type: lora}
 """
 

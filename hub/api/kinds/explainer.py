@@ -1,4 +1,4 @@
-"""Explainers: how much each token contributes to a score."""
+"""Explainers: how much each token, or each patch of an image, contributes to a score."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ class ExplainedScore(Protocol):
     """One score of a version for one row of T tokens; `model` is the base with the adapter, by plain PEFT.
 
     `baseline` is the row with all tokens but the special ones masked. `position` is the token whose score
-    is explained, None if the head has one score per row.
+    is explained, None if the head has one score per row. Of a base that reads images, the tokens are the
+    patches, row by row: the id of each is 1, and 0 where it is masked, which makes it grey.
     """
 
     @property
@@ -60,7 +61,7 @@ class ExplainerSpec(ExtensionSpec):
 
 
 class Explainer(Extension[SettingsT], ABC):
-    """Attributes a score to tokens; called one request at a time, in a thread of low priority."""
+    """Attributes a score to tokens or patches; called one request at a time, in a thread of low priority."""
 
     @abstractmethod
     def attribute(self, score: ExplainedScore) -> TokenScores:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,14 +12,14 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from hub.api.kinds.reader import FilteredRow, InvalidRow, RawRow
-from hub.cli.predict_file.answer_files import atomically, open_answers
 from hub.cli.screen.output import error_console, escape, print_json, progress, say
 from hub.client.protocol import Client
 from hub.data.profile.read_options import Reading, data_for
-from hub.data.read.image_cells import UnreadableImage, read_image_cell, takes_file
+from hub.data.read.request_cells import UnusableCells, column_name, request_fields
 from hub.data.read.sources import open_source
 from hub.data.read.tables import open_table
 from hub.errors import BadData, BadRequest, Overloaded
+from hub.scale.answer_files import atomically, open_answers
 
 __all__ = ["predict_file"]
 
@@ -70,7 +69,7 @@ def predict_file(
         progress(quiet=as_json) as show,
     ):
         table = open_table(opened.name, opened.stream, data)
-        columns = {name: _column_name(column, table.columns) for name, column in data.columns.items()}
+        columns = {name: column_name(column, table.columns) for name, column in data.columns.items()}
         rows = (_input_row(row, request, columns, source.parent) for row in table.rows)
         stage, total = f"predict {deployment}", _estimated_rows(source)
         for row, answer in _answers(client, deployment, rows):
@@ -114,11 +113,6 @@ def _report(answered: int, failures: _Failures, out: Path, as_json: bool) -> Non
         )
 
 
-def _column_name(column: str | int, known: Sequence[str | int] | None) -> str:
-    """Return the name of a column that is given by name or by index."""
-    return str(known[column] if isinstance(column, int) and known and column < len(known) else column)
-
-
 def _input_row(
     row: RawRow | InvalidRow | FilteredRow,
     schema: Mapping[str, Any],
@@ -128,30 +122,10 @@ def _input_row(
     if not isinstance(row, RawRow):
         return InputRow(row.line, {}, None, row.reason)
     values = {str(key): value for key, value in row.values.items()}
-    request = {}
-    for name, about in schema["properties"].items():
-        value = values.get(columns.get(name, name))
-        if value is not None and (value != "" or name in schema.get("required", [])):
-            try:
-                request[name] = read_image_cell(value, folder) if takes_file(about) else _typed(value, about)
-            except UnreadableImage as error:
-                return InputRow(row.line, values, None, f"{name} {error}")
     try:
-        json.dumps(request, ensure_ascii=False).encode()
-    except (UnicodeEncodeError, TypeError, ValueError):
-        return InputRow(row.line, values, None, "is not valid UTF-8, or no JSON value")
-    return InputRow(row.line, values, request)
-
-
-def _typed(value: Any, about: Mapping[str, Any]) -> Any:
-    """Parse the text of a cell if the field takes a number or boolean."""
-    kinds = {about.get("type"), *(option.get("type") for option in about.get("anyOf", []))}
-    if isinstance(value, str) and "string" not in kinds:
-        try:
-            return json.loads(value)
-        except ValueError:
-            return value
-    return value
+        return InputRow(row.line, values, request_fields(values, schema, columns, folder))
+    except UnusableCells as error:
+        return InputRow(row.line, values, None, str(error))
 
 
 def _answers(client: Client, deployment: str, rows: Iterator[InputRow]) -> Iterator[tuple[InputRow, Any]]:

@@ -15,7 +15,7 @@ from starlette.responses import Response
 
 from hub.api import HeadKind
 from hub.console.answers import parts_of
-from hub.console.coloured_words import coloured_words
+from hub.console.coloured_words import coloured_patches, coloured_words
 from hub.console.fields import body_of, fields_of
 from hub.console.plain_html import plain_html
 from hub.console.render import render
@@ -97,7 +97,7 @@ def _streamed(request: Request, frame: Json, body: Json) -> HtmlEvents:
 
 
 async def _explain(request: Request, name: str) -> Response:
-    """Show which words the answer to the request of a form comes from."""
+    """Show which words, or patches of an image, the answer to the request of a form comes from."""
     route = _route(request, name)
     try:
         body = from_json(text_of(request, "body"))
@@ -106,8 +106,12 @@ async def _explain(request: Request, name: str) -> Response:
     if not isinstance(body, dict):
         raise BadRequest("body: the request to explain, as a JSON object.")
     asked = Explain(request=body, method=text_of(request, "method", "gradients")[:63])
-    found = await explain_once(request, name, asked)
-    shown = {"explanation": found, "coloured": coloured_words(body, found["words"])}
+    found = await explain_once(request, name, asked, picture=True)
+    shown: Json = {"explanation": found, "grid": found.get("grid"), "coloured": [], "cells": []}
+    if shown["grid"]:
+        shown["cells"] = coloured_patches(shown["grid"], found["patches"])
+    else:
+        shown["coloured"] = coloured_words(body, found["words"])
     if request.headers.get("hx-request"):
         return html(render("explanation.html", **common(request), **shown))
     return page(request, "try.html", f"Try {name}", **{**_frame(request, route, body), **shown})

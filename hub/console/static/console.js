@@ -1,10 +1,12 @@
-// Curves, and what a page does when its session ends. Everything else is HTML.
+// Curves, and what a page does when its session ends or its first connection fails. Everything else is HTML.
 "use strict";
 
 (() => {
   const HEIGHT = 190;
   const COLOURS = { stable: "--accent", canary: "--second", shadow: "--good", pinned: "--bad" };
   const STEPS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1800, 3600]; // seconds between marks of a time axis
+  const FEED = "hx-sse:connect";
+  const RETRY_MS = 3000;
   const drawn = new WeakMap(); // canvas -> {plot, text, names}
 
   const clock = (plot, moments) => moments.map((moment) => new Date(moment * 1000).toISOString().slice(11, 19));
@@ -72,7 +74,14 @@
     drawAll();
   }
 
+  // The extension connects again after a connection has ended, but not after one that never began.
+  function connect({ target: part }) {
+    if (!part.hasAttribute?.(FEED) || part._htmx?.sse) return;
+    setTimeout(() => htmx.ajax("GET", part.getAttribute(FEED), { source: part }), RETRY_MS);
+  }
+
   document.addEventListener("DOMContentLoaded", drawAll);
+  document.addEventListener("htmx:finally:request", connect);
   document.addEventListener("htmx:after:swap", drawAll);
   document.addEventListener("htmx:sse:after:message", drawAll);
   document.addEventListener("signed-out", () => location.reload());

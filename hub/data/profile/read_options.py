@@ -59,7 +59,8 @@ def data_for(
     Raises:
         BadData, SourceUnavailable: the source cannot be opened.
     """
-    found = sniff_settings(source, Path.cwd(), cache)
+    known = {"format": recorded["format"]} if recorded.get("format", "auto") != "auto" else {}
+    found = sniff_settings(source, Path.cwd(), cache, given={**known, **given.settings})
     suggested = {"format": found["format"]} if "format" in found else {}
     recorded_file = {key: value for key, value in recorded.items() if key != "columns"}
     if "encoding" in recorded_file and _has_own_encoding(source, found, cache):
@@ -69,7 +70,7 @@ def data_for(
     candidates = [{**recorded_file, **suggested}, found]
     if recorded.get("header") is False and found.get("header", True):
         # The training file had no header; this file may have one, and its names precede positions.
-        named = _columns(_data(source, found, {}), source, cache)
+        named = _columns(_data(source, {**found, **given.settings}, {}), source, cache)
         if all(name in named for name in needed):
             candidates.reverse()
     for candidate in candidates:

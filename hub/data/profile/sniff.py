@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, islice
-from pathlib import Path
+from pathlib import Path, PurePath
 from types import MappingProxyType
 from typing import Any
 
@@ -16,7 +16,7 @@ from hub.data.read.delimited import named_delimiter
 from hub.data.read.encodings import recognize
 from hub.data.read.folders import files_of, open_place
 from hub.data.read.sources import open_source
-from hub.data.read.tables import FileFolder, is_url, reader_of
+from hub.data.read.tables import FileFolder, is_url, reader_of, suffixes
 from hub.errors import BadData
 from hub.progress import Progress, silent
 from hub.recipe.recipe import Data, Part
@@ -28,6 +28,7 @@ _HEAD_BYTES = 1 << 16  # from which the format is detected
 MAX_NAME_CHARS = 60  # of a column
 MAX_PER_FILE, MAX_ROWS = 2000, 20_000
 _REPORT_EVERY = 2000  # rows
+_PLAIN = frozenset({"", ".txt", ".text", ".data", ".dat", ".tab"})  # they do not name the format of a text
 _SIDES = ("source", "target")  # columns of a translation file
 
 
@@ -108,7 +109,7 @@ def sniff_settings(
     """Detect the keys of `data` from the beginning of each file; `given` holds keys that are fixed.
 
     Raises:
-        BadData: a file is missing.
+        BadData: a file is missing, or its suffix is unknown.
         SourceUnavailable: a download failed.
     """
     settings: dict[str, Any] = {}
@@ -117,7 +118,7 @@ def sniff_settings(
         if isinstance(place, FileFolder) or is_url(place):
             continue
         with open_source(place, folder, cache, progress) as file:
-            found = _settings(file.name, file.stream.read(_HEAD_BYTES), given.get("delimiter"))
+            found = _settings(file.name, file.stream.read(_HEAD_BYTES), given)
         encodings.append(found.pop("encoding", None))
         settings |= found
     # Reading detects these encodings too; the key is for readers, and would be wrong for mixed encodings.
@@ -147,15 +148,16 @@ def _has_copy(name: str, columns: Sequence[Column], rows: Sequence[RawRow]) -> b
     )
 
 
-def _settings(name: str, head: bytes, delimiter: str | None = None) -> dict[str, Any]:
+def _settings(name: str, head: bytes, given: Mapping[str, Any]) -> dict[str, Any]:
     """Return the keys of `data` that differ from their defaults, for a file that starts with `head`."""
+    delimiter = given.get("delimiter")
     known = reader_of(name)
     if known and not known.text:
         return {}
     encoding, mark = recognize(head) or ("utf-8", 0)
     text = head[mark:].decode(encoding, errors="replace")
     lines = [line for line in re.split(r"\r\n?|\n", text) if line.strip()] or [""]
-    kind = known.name if known else _format(lines[0])
+    kind = known.name if known else given.get("format") or _format(name, lines[0], delimiter)
     settings: dict[str, Any] = {} if known else {"format": kind}
     if encoding != "utf-8":
         settings["encoding"] = encoding
@@ -172,7 +174,19 @@ def _settings(name: str, head: bytes, delimiter: str | None = None) -> dict[str,
     return settings if all(map(_is_name, cells)) else {**settings, "header": False}
 
 
-def _format(first: str) -> str:
+def _format(name: str, first: str, delimiter: str | None) -> str:
+    """Detect the format of a text without a telling name from its first line; a delimiter makes it a table.
+
+    Raises:
+        BadData: the name has a suffix that no reader has.
+    """
+    suffix = PurePath(name).suffix
+    if suffix not in _PLAIN and delimiter is None:
+        raise BadData(
+            f"{name}: no reader has the suffix {suffix}. There are {', '.join(suffixes())}; a name without "
+            "one, or with .txt, is read as text. Rename the file, or set data.format in a recipe. A plugin "
+            "can add a reader."
+        )
     if first.lstrip().startswith(("{", "[")):
         return "jsonl" if first.lstrip().startswith("{") and first.rstrip().endswith("}") else "json"
     return "tsv" if "\t" in first else "csv"

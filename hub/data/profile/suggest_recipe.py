@@ -16,7 +16,7 @@ from hub.api import FieldKind, HeadKind, InputKind
 from hub.bases.cache import Bases
 from hub.data.dataset import Dataset, InvalidRows
 from hub.data.examples import Item
-from hub.data.label_quality import has_one_label, label_counts
+from hub.data.label_quality import describe_rows, label_counts
 from hub.data.notes import first_of
 from hub.data.profile.columns import label_separator, match_columns
 from hub.data.profile.read_options import NOT_GIVEN, Reading
@@ -26,9 +26,9 @@ from hub.data.read.tables import is_url
 from hub.errors import BadData, Conflict, InvalidName, NotFound
 from hub.names import check_name
 from hub.progress import Progress, silent
+from hub.recipe.by_rows import TrainingRows
 from hub.recipe.label_names import look_alikes
 from hub.recipe.recipe import RECIPE_FILE, Data, Recipe
-from hub.recipe.sections.method import FEW_SHOT_STEPS, MAX_FEW_SHOT_ROWS
 from hub.registry.loaded import LoadedTask
 
 __all__ = ["CheckRows", "Choices", "New", "as_yaml", "new_recipe"]
@@ -37,10 +37,6 @@ DEFAULT_MAX_LENGTH = 512  # tokens, for a base that is not on this machine
 MAX_SHOWN = 12  # labels in a comment
 DECISION, ACCEPTED = "answer", "accept"
 MIN_IMBALANCE = 5.0  # ratio of the rows of the most common and the rarest label
-_PLANS = ((100, 15, 8), (1000, 8, 16), (10_000, 3, 32), (math.inf, 2, 32))
-_SHORT_PLAN, _SHORT_RATE = (3, 32), 0.002  # docs/results.md compares it with the default rate of LoRA
-FEW_SHOT_BATCH = 32  # rows: each is compared with all others of its batch
-MIN_VECTOR_BATCH = 64  # rows: each query is told apart from the texts of its batch
 _PLAIN = re.compile(r"[A-Za-z][\w./-]*(?: [\w./-]+)*")
 _YAML_WORDS = frozenset(["y", "n", "yes", "no", "on", "off", "true", "false", "null"])
 
@@ -181,7 +177,6 @@ def _text(
     tokens: int | None,
     loaded: LoadedTask,
 ) -> str:
-    rows = len(dataset.train) + len(dataset.validation)
     limit = f"max_length: {tokens}" if tokens else f"# max_length: {loaded.task.max_length}"
     reason = "estimate: 99 % of the rows fit" if tokens else "tokens; the task's default"
     lengths = [] if loaded.spec.input is InputKind.IMAGE else [f"{limit}  # {reason}"]
@@ -197,27 +192,17 @@ def _text(
         *_data(recipe.data, source, dataset, labels),
         "method:",
         "  type: auto  # few-shot, ia3 or lora, by task and number of rows; others: bitfit, head, full",
-        "train:",
-        *_plan(rows, loaded, few_shot=rows < MAX_FEW_SHOT_ROWS and has_one_label(loaded, dataset.train)),
-        *_balance(labels),
+        *_train(recipe, describe_rows(loaded, dataset.train, ""), labels),
     ]
     return "\n".join(lines) + "\n"
 
 
-def _plan(rows: int, loaded: LoadedTask, *, few_shot: bool) -> list[str]:
-    if few_shot:
-        about = f"few-shot, which auto takes for {rows:,} training rows, trains {FEW_SHOT_STEPS} steps"
-        return [f"  batch_size: {FEW_SHOT_BATCH}  # {about}"]
-    epochs, batch = next((epochs, batch) for limit, epochs, batch in _PLANS if rows < limit)
-    labels_texts = loaded.spec.head is HeadKind.SEQUENCE and loaded.spec.input is InputKind.TEXT
-    short = labels_texts and not loaded.numeric and (epochs, batch) == _SHORT_PLAN
-    if loaded.spec.head is HeadKind.EMBEDDING:
-        batch = max(batch, MIN_VECTOR_BATCH)
-    return [
-        f"  epochs: {epochs}  # for {rows:,} training rows; fewer rows need more epochs",
-        f"  batch_size: {batch}",
-        *([f"  learning_rate: {_SHORT_RATE}  # of LoRA; leave it out for another method"] if short else []),
-    ]
+def _train(recipe: Recipe, rows: TrainingRows, labels: Counter[str]) -> list[str]:
+    train = recipe.changed({"method.type": "auto"}).settled(rows).train
+    passes = f"{train.max_steps} steps of few-shot" if train.max_steps else f"{train.epochs:g} epochs"
+    about = f"# For {rows.count:,} training rows: {passes} in batches of {train.batch_size}."
+    balance = _balance(labels)
+    return [f"{about} `train.epochs` changes that.", *(["train:", *balance] if balance else [])]
 
 
 def _data(data: Data, source: str, dataset: Dataset, labels: Counter[str]) -> list[str]:

@@ -23,7 +23,7 @@ from hub.http.openai.requests import ChatRequest, CompletionRequest
 from hub.http.openai.routes import ANSWERS, OpenAIRoute, answer_text
 from hub.http.origin import BYTES
 from hub.http.routes.route import InferRoute
-from hub.http.routes.schemas import DESCRIBED
+from hub.http.routes.schemas import DESCRIBED, errors_of
 from hub.http.routes.table import TableRow, add_table
 from hub.http.stream import EVENTS, data_event
 from hub.http.wire import error_response, json_response
@@ -97,10 +97,7 @@ class PipelineCallRoute(PipelineRoute):
         return super().read(request, body, model)
 
 
-ERRORS: dict[int | str, dict[str, Any]] = {
-    "4XX": {"model": PipelineError, "description": "The request cannot be served as it is"},
-    "5XX": {"model": PipelineError, "description": "The server cannot serve it now"},
-}
+ERRORS = errors_of(PipelineError)
 
 
 def add_routes(app: FastAPI) -> None:

@@ -23,7 +23,7 @@ from hub.http.oip.signature import Signature
 from hub.http.oip.tensors import Tensor, split_body, texts_of
 from hub.http.origin import BYTES
 from hub.http.routes.route import InferRoute, RawInferRoute
-from hub.http.routes.schemas import DESCRIBED, DeploymentName
+from hub.http.routes.schemas import DESCRIBED, DeploymentName, errors_of
 from hub.http.routes.table import TableRow, add_table
 from hub.http.stream import Events
 from hub.http.wire import error_response, json_response
@@ -37,10 +37,7 @@ __all__ = ["add_routes"]
 VERSION = "/v2/models/{name}/versions/{number}"
 JSON_LENGTH = "inference-header-content-length"
 Number = Annotated[str, Path(json_schema_extra={"pattern": "^[1-9][0-9]{0,8}$"})]
-ERRORS: dict[int | str, dict[str, Any]] = {
-    "4XX": {"model": InferError, "description": "The request cannot be served as it is"},
-    "5XX": {"model": InferError, "description": "The server cannot serve it now"},
-}
+ERRORS = errors_of(InferError)
 
 
 class OipRoute(InferRoute):

@@ -33,7 +33,7 @@ from hub.http.ollama.requests import (
     deployment_of,
 )
 from hub.http.routes.route import InferRoute
-from hub.http.routes.schemas import DESCRIBED
+from hub.http.routes.schemas import DESCRIBED, errors_of
 from hub.http.routes.table import TableRow, add_table
 from hub.http.wire import json_response
 from hub.serving.routing.routes import Route, by_name
@@ -96,10 +96,7 @@ class OllamaRoute(InferRoute):
         return ollama_error(error)
 
 
-ERRORS: dict[int | str, Json] = {
-    "4XX": {"model": OllamaError, "description": "The request cannot be served as it is"},
-    "5XX": {"model": OllamaError, "description": "The server cannot serve it now"},
-}
+ERRORS = errors_of(OllamaError)
 _LINES = {"schema": {"type": "string", "description": "Unless `stream` is false: answers line by line."}}
 _ANSWER = {**ERRORS, 200: DESCRIBED[200]}
 _ANSWERS = {**ERRORS, 200: {**DESCRIBED[200], "content": {NDJSON: _LINES}}}

@@ -15,7 +15,7 @@ from hub.http.gate import NUMBER
 from hub.http.openai.answers import ChatCompletion, Completion, TextForm, openai_error
 from hub.http.openai.requests import ChatRequest, CompletionRequest
 from hub.http.routes.route import InferRoute
-from hub.http.routes.schemas import DESCRIBED
+from hub.http.routes.schemas import DESCRIBED, errors_of
 from hub.http.routes.table import TableRow, add_table
 from hub.http.wire import json_response
 from hub.serving.routing.routes import Route, Routes, by_name
@@ -68,10 +68,7 @@ class OpenAIRoute(InferRoute):
         return openai_error(error)
 
 
-ERRORS: dict[int | str, Json] = {
-    "4XX": {"model": OpenAIErrorBody, "description": "The request cannot be served as it is"},
-    "5XX": {"model": OpenAIErrorBody, "description": "The server cannot serve it now"},
-}
+ERRORS = errors_of(OpenAIErrorBody)
 EVENTS = {"schema": {"type": "string", "description": "With `stream`: chunks as server-sent events."}}
 ANSWERS = {
     **ERRORS,

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from fastapi import FastAPI
+from fastapi.encoders import jsonable_encoder
+from pydantic.json_schema import models_json_schema
 
 from hub.http.auth import Right
 from hub.http.calls import MAX_KEY_CHARS
 from hub.http.deadline import MAX_TIMEOUT_MS, TIMEOUT_HEADER
 from hub.http.routes.route import InferRoute
+from hub.http.routes.schemas import ERROR_MODELS
 
 __all__ = ["build_document"]
 
@@ -73,10 +77,23 @@ def build_document(app: FastAPI, *, keys_needed: bool) -> Json:
                 operation["security"] = _security(route.right is not Right.INFER or keys_needed)
     document["paths"] |= _monitoring(keys_needed)
     document["paths"]["/"]["get"] = _PAGE
-    document.setdefault("components", {})["securitySchemes"] = {
+    components = document.setdefault("components", {})
+    components["schemas"] = dict(sorted((components.get("schemas", {}) | _errors_in(document)).items()))
+    components["securitySchemes"] = {
         _SCHEME: {"type": "http", "scheme": "bearer", "description": "An API key, or the admin key."}
     }
     return document
+
+
+def _errors_in(document: Json) -> Json:
+    """Return the schemas of the bodies of errors that the document refers to."""
+    text = json.dumps(document)
+    used = [model for name, model in ERROR_MODELS.items() if f'"#/components/schemas/{name}"' in text]
+    _, found = models_json_schema(
+        [(model, "serialization") for model in used], ref_template="#/components/schemas/{model}"
+    )
+    schemas: Json = jsonable_encoder(found.get("$defs", {}), exclude_none=True)  # as FastAPI does with others
+    return schemas
 
 
 def _monitoring(keys_needed: bool) -> Json:

@@ -1,4 +1,4 @@
-"""The route that explains an answer by the contributions of its words; off by default."""
+"""The route that explains an answer by its words, or the patches of an image; off by default."""
 
 from __future__ import annotations
 
@@ -99,6 +99,36 @@ class Explained(Model):
     rows: int
 
 
+class ImageGrid(BaseModel):
+    """How the base cuts an image into patches, in pixels of the image as the base takes it."""
+
+    rows: int
+    columns: int
+    patch_height: int
+    patch_width: int
+    height: int
+    width: int
+
+
+class ExplainedImage(BaseModel):
+    """What each patch of an image contributed to the score of `target`; sums are those of `Explained`."""
+
+    deployment: str
+    version: str = Field(examples=["photos@2"])
+    sha256: str
+    track: str
+    method: str
+    target: str
+    score: float
+    grid: ImageGrid
+    patches: list[list[float]] = Field(description="A list for each row of the grid, from the top left.")
+    baseline_score: float | None = Field(description="The score of a grey image.")
+    convergence_delta: float | None
+    steps: int | None
+    row: int = Field(description="The index of the explained image of the request.")
+    rows: int
+
+
 class OneAtATime:
     """Runs calls one at a time in a thread of low priority.
 
@@ -136,9 +166,9 @@ def add_routes(app: FastAPI) -> None:
         "/v1/deployments/{name}/explain",
         _explain,
         methods=["POST"],
-        response_model=Explained,
+        response_model=Explained | ExplainedImage,
         tags=["deployments"],
-        summary="Explain an answer by the contributions of its words (needs serve.explain)",
+        summary="Explain an answer by its words, or the patches of an image (needs serve.explain)",
         responses=ERRORS,
         route_class_override=InferRoute,
     )
@@ -148,8 +178,12 @@ async def _explain(request: Request, name: str, body: Explain) -> Response:
     return json_response(await explain_once(request, name, body))
 
 
-async def explain_once(request: Request, name: str, body: Explain) -> dict[str, Any]:
-    """Return the explanation of a deployment's answer, as `Explained` has it, on behalf of the caller.
+async def explain_once(
+    request: Request, name: str, body: Explain, *, picture: bool = False
+) -> dict[str, Any]:
+    """Return the explanation of a deployment's answer, as `Explained` or `ExplainedImage` has it.
+
+    It is made on behalf of the caller. With `picture`, it has the image as the base takes it, as a data URL.
 
     Raises:
         Conflict: explanations are disabled, or the deployment is a base.
@@ -173,8 +207,11 @@ async def explain_once(request: Request, name: str, body: Explain) -> dict[str, 
             asked = await hub.runtime.pipeline.read(task, lambda: _request(body, admission))
         else:
             asked = _request(body, admission)
-        rows = await hub.runtime.pipeline.encode(admission, asked)
-    found = await turns.run(lambda: _run(hub.runtime.store, admission.version, asked, rows, body))
+        try:
+            rows = await hub.runtime.pipeline.encode(admission, asked)
+        except BadRequest as error:
+            raise below("request", error) from None
+    found = await turns.run(lambda: _run(hub.runtime.store, admission.version, asked, rows, body, picture))
     return {
         "deployment": admission.route.name,
         "version": str(admission.version.ref),
@@ -191,12 +228,17 @@ def _request(body: Explain, admission: Admission) -> BaseModel:
         raise below("request", error) from None
 
 
-def _run(store: Store, version: Version, asked: BaseModel, rows: list[Row], body: Explain) -> dict[str, Any]:
+def _run(
+    store: Store, version: Version, asked: BaseModel, rows: list[Row], body: Explain, picture: bool
+) -> dict[str, Any]:
     """Explain a version from its files, without slots, leases and plugin code."""
     from hub.explain.attribution import ExplainOptions, explain_rows, texts_of
+    from hub.explain.explanation import ImageExplanation
 
     options = ExplainOptions(body.method, body.target, body.word)
-    return explain_rows(version, rows, texts_of(asked), options, store).to_json()
+    found = explain_rows(version, rows, texts_of(asked), options, store)
+    shown = {"picture": found.data_url} if picture and isinstance(found, ImageExplanation) else {}
+    return found.to_json() | shown
 
 
 def _lower_priority() -> None:

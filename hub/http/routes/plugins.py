@@ -79,6 +79,7 @@ class PluginInfo(Model):
     group: str = ""
     tasks: tuple[str, ...] = ()
     provides: tuple[str, ...] = ()
+    bases: tuple[str, ...] = Field((), description="Patterns of the sources of bases that its engines run.")
     running: list[RunningInfo]
     change: str = Field(description="What a reload of this server would change; empty: nothing.")
 

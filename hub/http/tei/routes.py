@@ -18,7 +18,7 @@ from hub.errors import Conflict, HubError
 from hub.http.calls import admit, ask, version_headers, visible_routes
 from hub.http.hub import hub_of
 from hub.http.routes.route import InferRoute, RawInferRoute
-from hub.http.routes.schemas import DESCRIBED
+from hub.http.routes.schemas import DESCRIBED, errors_of
 from hub.http.routes.table import TableRow, add_table
 from hub.http.tei.bodies import (
     DecodeBody,
@@ -62,10 +62,7 @@ Name = Annotated[str, Path(json_schema_extra={"pattern": VERSION_PATTERN})]
 Call = Callable[[Request, Resolve, Any], Awaitable[Response]]
 Vectors = list[list[float]]
 Labels = list[Prediction] | list[list[Prediction]]
-ERRORS: dict[int | str, Json] = {
-    "4XX": {"model": TeiError, "description": "The request cannot be served as it is"},
-    "5XX": {"model": TeiError, "description": "The server cannot serve it now"},
-}
+ERRORS = errors_of(TeiError)
 
 
 class TeiRoute(InferRoute):

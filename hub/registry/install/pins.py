@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.metadata import Distribution, distributions
 
@@ -21,8 +22,9 @@ _TOOLS = frozenset({"dev"})  # the extra for working on the hub itself
 def is_plugin(distribution: Distribution) -> bool:
     """Return whether it is a plugin that is not part of the hub."""
     points = distribution.entry_points
-    third_party = canonicalize_name(distribution.name or "") not in BUILT_IN
-    return third_party and any(points.select(group=group) for group in GROUPS)
+    return any(points.select(group=group) for group in GROUPS) and (
+        canonicalize_name(distribution.name or "") not in BUILT_IN
+    )
 
 
 @dataclass(frozen=True)
@@ -30,19 +32,27 @@ class Environment:
     """The installed distributions by canonical name; imports none of them."""
 
     installed: Mapping[str, Distribution]
+    versions: Mapping[str, str]
+    # importlib.metadata parses the whole file of a distribution anew for each thing it is asked.
+    _required: dict[str, list[Requirement]] = field(default_factory=dict, init=False, compare=False)
 
     @classmethod
     def read(cls) -> Environment:
         importlib.invalidate_caches()
         found: dict[str, Distribution] = {}
+        versions: dict[str, str] = {}
         for item in distributions():  # of two on sys.path, the first counts
-            if item.name and item.version:
-                found.setdefault(canonicalize_name(item.name), item)
-        return cls(found)
+            metadata = item.metadata
+            if not {"Name", "Version"} <= {*metadata}:
+                continue
+            name, version = metadata["Name"], metadata["Version"]
+            if name and version and (known := canonicalize_name(name)) not in found:
+                found[known], versions[known] = item, version
+        return cls(found, versions)
 
     def version(self, name: str) -> str:
         """Return the installed version, or ""."""
-        return self.installed[name].version if name in self.installed else ""
+        return self.versions.get(name, "")
 
     def plugins(self) -> list[str]:
         """Return the third-party plugins by name."""
@@ -89,14 +99,19 @@ class Environment:
 
     def requirements(self, name: str, extras: Collection[str] = ()) -> Iterator[Requirement]:
         """Yield what an installed distribution requires on this machine, also for these extras of its own."""
-        for line in self.installed[name].requires or ():
-            try:
-                required = Requirement(line)
-            except InvalidRequirement:  # of an old release; pip skips it as well
-                continue
+        for required in self._requirements(name):
             marker = required.marker
             if marker is None or any(marker.evaluate({"extra": extra}) for extra in ("", *extras)):
                 yield required
+
+    def _requirements(self, name: str) -> list[Requirement]:
+        """Return all that an installed distribution requires, on any machine and for any extra."""
+        if name not in self._required:
+            self._required[name] = parsed = []
+            for line in self.installed[name].requires or ():
+                with suppress(InvalidRequirement):  # of an old release; pip skips it as well
+                    parsed.append(Requirement(line))
+        return self._required[name]
 
     def _needed(self, roots: list[tuple[str, set[str]]]) -> set[str]:
         """Return the installed distributions among the roots and all that they need, with their extras."""

@@ -73,8 +73,7 @@ def local_wheel(path: Path, folder: Path, settings: PluginSettings, build_isolat
     isolation = [] if build_isolation else ["--no-build-isolation"]
     done, output = run_pip("wheel", "--no-deps", *isolation, "--wheel-dir", str(folder), str(path))
     if not done:
-        hint = " Offline, add --no-build-isolation." if build_isolation else ""
-        raise failure(str(path), output, hint)
+        raise failure(str(path), output)
     built = list(folder.glob("*.whl"))
     if len(built) != 1:
         raise BadPlugin(f"{path} was built into {len(built)} wheels instead of one.")

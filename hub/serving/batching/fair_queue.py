@@ -4,7 +4,8 @@ Callers and their deployments share the engine as `FlowShares` has it; a row cos
 flow take turns row by row, so that a call with hundreds of rows does not delay one with a single row. The
 cost of a forward is its number of rows times its longest row, so it takes rows of similar length to the
 first in turn, as long as their padding costs less than a second forward. An engine that packs rows pads
-little among rows of some length, but fills a sequence as long as a long one for a few short ones, too.
+little, and least where lengths differ: short rows fill what others leave. It takes all short rows in turn,
+and long ones by length, since attention takes time in proportion to the square of a sequence.
 
 While one flow has most of the queued rows and others come and go, a forward takes at most about twice as long
 as it would with its first row alone: a row that arrives meanwhile waits for it, and shares the next one. On a
@@ -26,13 +27,14 @@ from hub.engine.shares import Costed, Flow, FlowShares
 from hub.errors import HubError
 from hub.serving.batching.places import QueuePlaces
 
-__all__ = ["NOBODY", "FairQueue", "Job", "Pick", "TextListener", "padded_tokens"]
+__all__ = ["NOBODY", "SHORT_ROW_TOKENS", "FairQueue", "Job", "Pick", "TextListener", "padded_tokens"]
 
 NOBODY = Flow()
 RECENT_S = 10.0  # a flow that was active since then may come back at any time
 MOST_ROWS = 0.5  # a flow with a larger part of the queued rows floods it,
 MIN_FLOOD_ROWS = 8  # of so many or more
 WINDOW = 4  # batches of rows to choose from
+SHORT_ROW_TOKENS = 64  # rows of up to so many share sequences, whatever their lengths
 TOKENS_PER_ROW = 128  # a forward takes at most batch_rows times this many padded tokens
 
 
@@ -225,7 +227,9 @@ def _similar(
 ) -> list[Pick]:
     """Choose up to `limit` rows of similar length to the first, which is always among them."""
     lengths = [len(job.rows[index].row.input_ids) for job, index in window]
-    order = sorted(range(1, len(window)), key=lambda place: abs(lengths[place] - lengths[0]))
+    alike = SHORT_ROW_TOKENS if packed else 0
+    sizes = [max(length, alike) for length in lengths]
+    order = sorted(range(1, len(window)), key=lambda place: abs(sizes[place] - sizes[0]))
     chosen, longest, tokens = [0], lengths[0], lengths[0]
     for place in order:
         if len(chosen) == limit:

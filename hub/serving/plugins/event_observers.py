@@ -9,7 +9,8 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from queue import Empty, Full, Queue
+from contextlib import suppress
+from queue import Full, Queue
 from typing import Any
 
 from hub.api import AdapterEvent, EventObserver, RequestEvent
@@ -87,7 +88,7 @@ class _Worker:
         self.wants_requests = type(observer).request is not EventObserver.request
         self._observer = observer
         self._meter = meter
-        self._events: Queue[Event] = Queue(MAX_QUEUE)
+        self._events: Queue[Event | None] = Queue(MAX_QUEUE)  # None wakes the thread at the end
         self._ended = threading.Event()
         self._busy_since = 0.0
         self._counts = {"delivered": 0, "failed": 0, "dropped": 0}
@@ -98,6 +99,8 @@ class _Worker:
 
     def end(self) -> None:
         self._ended.set()
+        with suppress(Full):  # its thread works then, and looks whether it has ended after each event
+            self._events.put_nowait(None)
 
     def join(self, seconds: float) -> None:
         if self._thread.is_alive():
@@ -126,12 +129,9 @@ class _Worker:
 
     def _work(self) -> None:
         failures = 0
-        while not self.aside:
-            try:
-                event = self._events.get(timeout=0.2)
-            except Empty:
-                if self._ended.is_set():
-                    break
+        while not self.aside and not (self._ended.is_set() and self._events.empty()):
+            event = self._events.get()
+            if event is None:
                 continue
             call = self._observer.request if isinstance(event, RequestEvent) else self._observer.adapter
             failures = 0 if self._called(call, event) else failures + 1

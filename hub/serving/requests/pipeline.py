@@ -94,15 +94,22 @@ class Pipeline:
     async def run_each(
         self, admissions: Sequence[Admission], requests: Sequence[Request], *, request_id: str = ""
     ) -> list[CallAnswers | HubError]:
-        """Answer one request by each admission, with their rows in one forward of each base.
+        """Answer one request by each admission; as `run_together`."""
+        return await self.run_together(admissions, [[one] for one in requests], request_id=request_id)
 
-        What `run` raises for one of them is returned in its place.
+    async def run_together(
+        self, admissions: Sequence[Admission], requests: Sequence[Sequence[Request]], *, request_id: str = ""
+    ) -> list[CallAnswers | HubError]:
+        """Answer the requests of each admission, with all their rows in one queue of each base.
+
+        A text that several of them tokenize in the same way is tokenized once. What `run` raises for one of
+        them is returned in its place.
         """
         together = Together(len(admissions))
 
         def run(place: int) -> Awaitable[CallAnswers]:
             named = request_id and f"{request_id}.{place}"
-            return self._run(admissions[place], [requests[place]], named, seat=Seat(together, place))
+            return self._run(admissions[place], requests[place], named, seat=Seat(together, place))
 
         return await together.run(run)
 

@@ -10,7 +10,7 @@ from hub.bases.base import Base
 from hub.bases.cache import Bases
 from hub.engine.protocol import AdapterWeights, Engine
 from hub.registry.host import Registry
-from hub.registry.opening import open_engine
+from hub.registry.opening import engine_for, open_engine
 from hub.store.content.weights import AdapterFiles
 from hub.store.manifest import Serving
 from hub.store.store import Check
@@ -70,7 +70,8 @@ def _is_large(base: Base) -> bool:
 @contextmanager
 def _engine_with(weights: AdapterWeights, base: Base) -> Iterator[Engine]:
     """Build an engine and write the adapter to its only slot; raises BadAdapter if it does not fit."""
-    engine: Engine = open_engine("torch", EngineRequest(base, slots=1, device="cpu"))
+    kind = engine_for(base.source, "torch")
+    engine: Engine = open_engine(kind, EngineRequest(base, slots=1, device="cpu"))
     try:
         engine.check(weights)
         engine.write(1, weights)

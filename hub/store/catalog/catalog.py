@@ -31,7 +31,7 @@ from hub.store.catalog.schema import is_current, migrate
 from hub.store.catalog.tables import GenerationRow
 from hub.store.mark import CatalogState
 
-__all__ = ["Catalog"]
+__all__ = ["Catalog", "catalog_url"]
 
 _BUSY_MS = 15_000  # how long a writer waits for another
 _CONNECT_S = 5
@@ -54,7 +54,7 @@ class Catalog:
 
     def __init__(self, where: Path | str, *, keep_open: bool = False) -> None:
         self.committed: Callable[[CatalogState], None] = lambda state: None
-        self.url = _url(where)
+        self.url = catalog_url(where)
         self._keep_open = keep_open
         self.shown = self.url.database if self.is_file else self.url.render_as_string()
         if self.is_file:
@@ -152,7 +152,13 @@ class Catalog:
             raise BadConfig(f"{self.shown} is damaged or not a GraftHub catalog: {_said(error)}.") from error
 
 
-def _url(where: Path | str) -> URL:
+def catalog_url(where: Path | str) -> URL:
+    """Return the URL of a catalog, with the driver that the hub uses.
+
+    Raises:
+        BadConfig: it is neither SQLite's nor PostgreSQL's.
+        MissingExtra: the client of PostgreSQL is not installed.
+    """
     if isinstance(where, Path):
         return URL.create("sqlite", database=str(where))
     try:

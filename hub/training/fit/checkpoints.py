@@ -9,7 +9,7 @@ from pathlib import Path
 from transformers import TrainerState
 from transformers.trainer import TRAINER_STATE_NAME
 
-__all__ = ["ended_early", "last_checkpoint", "move", "step_of"]
+__all__ = ["at_home", "ended_early", "last_checkpoint", "move", "step_of"]
 
 
 def last_checkpoint(folder: Path) -> Path | None:
@@ -33,13 +33,19 @@ def ended_early(checkpoint: Path, patience: int) -> TrainerState | None:
 def move(source: Path, target: Path) -> None:
     """Move a folder of checkpoints; their states contain the path of the best one, which is updated."""
     shutil.rmtree(target, ignore_errors=True)
-    for checkpoint in _whole(source):
+    at_home(source, target)
+    source.rename(target)
+
+
+def at_home(folder: Path, future: Path | None = None) -> None:
+    """Update the path of the best checkpoint in checkpoints that lie in `folder`, or soon in `future`."""
+    for checkpoint in _whole(folder):
         file = str(checkpoint / TRAINER_STATE_NAME)
         state = TrainerState.load_from_json(file)
         if state.best_model_checkpoint:
-            state.best_model_checkpoint = str(target / Path(state.best_model_checkpoint).name)
+            best = (future or folder) / Path(state.best_model_checkpoint).name
+            state.best_model_checkpoint = str(best)
             state.save_to_json(file)
-    source.rename(target)
 
 
 def _whole(folder: Path) -> list[Path]:

@@ -48,7 +48,7 @@ class Loss:
     def __call__(self, model: Any, inputs: dict[str, Any], share: Share = WHOLE) -> tuple[Tensor, Any]:
         """Return the mean loss times the batch's share, and the outputs of the model."""
         loss, outputs = self._mean(model, inputs, share)
-        if share.loss not in (0.0, 1.0):
+        if share.loss != 1.0:
             loss = loss * share.loss
         if self.l1:
             trained = (p for p in model.parameters() if p.requires_grad)
@@ -64,8 +64,9 @@ class Loss:
     def _mean(self, model: Any, inputs: dict[str, Any], share: Share) -> tuple[Tensor, Any]:
         """Return the mean loss of a batch, and the outputs of the model."""
         outputs = model(**inputs)
-        if not share.loss:  # all labels are ignored: the mean loss is 0 / 0
-            return outputs.logits.float().sum() * 0.0, outputs
+        if not share.loss:  # if all labels are ignored, the mean loss is 0 / 0
+            scores = outputs.get("logits")
+            return (outputs.loss if scores is None else scores.float().sum()) * 0.0, outputs
         own = self.smoothing or self.weights is not None
         return self._of_labels(outputs.logits, inputs["labels"]) if own else outputs.loss, outputs
 

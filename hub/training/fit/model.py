@@ -64,7 +64,10 @@ def add_adapter(model: PreTrainedModel, recipe: Recipe, head: HeadKind) -> PeftM
     if reads_images(model):  # PEFT 0.21's classes of tasks pass on token ids only
         task_type = None
     with one_load_at_a_time, peft_quiet():
-        return adapt(model, recipe, task_type, heads, unused)
+        adapted = adapt(model, recipe, task_type, heads, unused)
+    # PEFT writes a card beside each checkpoint, compiling its template anew; the store has a card of its own.
+    adapted.create_or_update_model_card = _no_card
+    return adapted
 
 
 def round_weights(model: PeftModel, dtype: torch.dtype, *, whole_head: bool = False) -> None:
@@ -105,6 +108,10 @@ def save_adapter(
         for name, tensor in load_file(folder / _WEIGHTS).items()
     }
     save_file(tensors, folder / _WEIGHTS, metadata={"format": "pt"})
+
+
+def _no_card(folder: str) -> None:
+    pass
 
 
 def _is_update(name: str) -> bool:

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 from peft import PeftModel
-from torch.utils.data import Sampler
+from torch.utils.data import DataLoader, Sampler
 from transformers import (
     EarlyStoppingCallback,
     PrinterCallback,
@@ -21,17 +21,16 @@ from transformers import (
     TrainerCallback,
     TrainerControl,
     TrainerState,
-    TrainingArguments,
 )
 
-from hub.api import BadRecipe, Features, HeadKind
+from hub.api import Features, HeadKind
 from hub.engine.quiet import peft_quiet
-from hub.engine.torch.loading import computes_in_bf16, pick_device
 from hub.evaluation.evaluator import Evaluator
 from hub.evaluation.predict import BeforeBatch
 from hub.progress import Progress
 from hub.recipe.recipe import Train
-from hub.recipe.sections.method import DEFAULT_RATE
+from hub.recipe.sections.train import DEFAULT_BATCH
+from hub.training.arguments import arguments_of, pick_dtype, stored_as
 from hub.training.fit.activation_cache import (
     CHOOSING,
     ROWS,
@@ -54,10 +53,10 @@ from hub.training.fit.first_token import first_token
 from hub.training.fit.fused_kernels import fused, short_attention
 from hub.training.fit.loss import WHOLE, Loss, row_weights
 from hub.training.fit.optim import is_schedule_free, make_optimizer, make_schedule
+from hub.training.shard import Shard
 
-__all__ = ["Fitted", "fit", "pick_dtype"]
+__all__ = ["Fitted", "fit"]
 
-LOG_EVERY = 10  # steps
 SHARE = "share"  # the key of a batch for its share of the step's loss
 
 
@@ -82,19 +81,6 @@ class Fitted:
     history: tuple[Mapping[str, float], ...] = ()
 
 
-def pick_dtype(wanted: str) -> str:
-    """Resolve "auto": bf16 if the device has instructions for it, else fp32.
-
-    Raises:
-        BadRecipe: fp16, and there is no CUDA device.
-    """
-    if wanted == "fp16" and not torch.cuda.is_available():
-        raise BadRecipe("train.dtype: fp16 needs a CUDA device, and there is none. Set it to auto.")
-    if wanted != "auto":
-        return wanted
-    return "bf16" if computes_in_bf16(torch.device(pick_device("auto"))) else "fp32"
-
-
 def fit(  # noqa: PLR0913 - a training loop is all of these
     model: PeftModel,
     features: Sequence[Features],
@@ -109,11 +95,13 @@ def fit(  # noqa: PLR0913 - a training loop is all of these
     callbacks: Sequence[TrainerCallback] = (),
     stock: Stock | None = None,
     head: LogisticHead | None = None,
+    shard: Shard | None = None,
 ) -> Fitted:
     """Train the adapter in place; with `validation`, the best checkpoint is loaded at the end.
 
     Activations of frozen layers are cached in `stock`, which runs over the same features can share. With
     `head`, rows come in pairs, and the head is fitted before each evaluation; at the end the caller does it.
+    With `shard`, this process is one of several that train together; the first one evaluates.
 
     Raises:
         BadRecipe: the loss became infinite or NaN.
@@ -132,12 +120,12 @@ def fit(  # noqa: PLR0913 - a training loop is all of these
         narrow = first_token(model, collate(features[:2]))
         for context in (peft_quiet(), narrow, fused(model, dtype), short_attention(model, dtype, lengths)):
             during.enter_context(context)
-        kept = _kept(stock or Stock(folder), lengths, validation, fixed, _stored_as(train)) if fixed else {}
+        kept = _kept(stock or Stock(folder), lengths, validation, fixed, stored_as(train)) if fixed else {}
         batch = during.enter_context(cached(model, kept)) if kept else None
         trainer = _Trainer(
-            _Parts(train, batches, loss, validation, progress, pad, batch, head),
+            _Parts(train, batches, loss, validation, progress, pad, batch, head, shard),
             model=model,
-            args=_arguments(train, folder, validation),
+            args=arguments_of(train, folder, validation),
             train_dataset=numbered(features) if kept else features,
             eval_dataset=features[:1] if validation else None,
             data_collator=collate,
@@ -153,7 +141,7 @@ def fit(  # noqa: PLR0913 - a training loop is all of these
 
 def _by_length(train: Train, features: Sequence[Features], lengths: Sequence[int]) -> LengthGroups:
     weights = row_weights(features) if train.balance == "sample" else None
-    return LengthGroups(lengths, train.batch_size, train.seed, weights)
+    return LengthGroups(lengths, train.batch_size or DEFAULT_BATCH, train.seed, weights)
 
 
 def _early_stopping(train: Train, validation: Evaluator | None) -> list[TrainerCallback]:
@@ -204,48 +192,6 @@ def _kept(
     return kept
 
 
-def _stored_as(train: Train) -> torch.dtype:
-    return {"bf16": torch.bfloat16, "fp16": torch.float16}.get(pick_dtype(train.dtype), torch.float32)
-
-
-def _arguments(train: Train, folder: Path, validation: Evaluator | None) -> TrainingArguments:
-    metric = validation.metric if validation else None
-    every = {"save_steps": train.checkpoint_steps, "eval_steps": train.checkpoint_steps}
-    strategy = "steps" if train.checkpoint_steps else "epoch"
-    arguments = TrainingArguments(
-        output_dir=str(folder),
-        num_train_epochs=train.epochs,
-        max_steps=train.max_steps or -1,
-        per_device_train_batch_size=train.batch_size,
-        gradient_accumulation_steps=train.accumulate,
-        activation_checkpointing=train.gradient_checkpointing,
-        learning_rate=train.learning_rate or DEFAULT_RATE,
-        weight_decay=train.weight_decay,
-        lr_scheduler_type="reduce_lr_on_plateau" if train.schedule == "plateau" else "linear",
-        max_grad_norm=train.max_grad_norm,
-        seed=train.seed,
-        use_cpu=not (torch.cuda.is_available() or torch.backends.mps.is_available()),
-        bf16=pick_dtype(train.dtype) == "bf16",
-        fp16=train.dtype == "fp16",
-        save_strategy=strategy,
-        eval_strategy=strategy if metric else "no",
-        **(every if train.checkpoint_steps else {}),
-        load_best_model_at_end=metric is not None,
-        metric_for_best_model=metric,
-        greater_is_better=validation.goal == "max" if validation else None,
-        save_total_limit=2,
-        restore_callback_states_from_checkpoint=True,
-        logging_steps=LOG_EVERY,
-        logging_nan_inf_filter=False,
-        report_to="none",
-        disable_tqdm=True,
-        dataloader_pin_memory=False,
-        remove_unused_columns=False,
-    )
-    arguments._n_gpu = min(arguments.n_gpu, 1)  # no DataParallel; private in transformers 5.23
-    return arguments
-
-
 @dataclass(frozen=True, slots=True)
 class _Parts:
     train: Train
@@ -256,6 +202,7 @@ class _Parts:
     pad: int
     batch: Batch | None = None
     head: LogisticHead | None = None
+    shard: Shard | None = None
 
 
 class _Trainer(Trainer):  # type: ignore[misc]
@@ -298,13 +245,27 @@ class _Trainer(Trainer):  # type: ignore[misc]
         self, epoch_iterator: Iterator[dict[str, Any]], num_batches: int, device: torch.device
     ) -> tuple[list[dict[str, Any]], None]:
         """Return the batches of one optimizer step; several batches get their shares of the loss."""
-        batches = list(itertools.islice(epoch_iterator, num_batches))
+        batches, parts = list(itertools.islice(epoch_iterator, num_batches)), self._parts
+        if len(batches) > 1 and parts.loss.head is HeadKind.SPAN:  # its softmax includes the padding
+            batches = pad_alike(batches, parts.pad)
+        if parts.shard:
+            return [{**part, SHARE: share} for part, share in parts.shard.parts(batches, parts.loss)], None
         if len(batches) > 1:
-            if self._parts.loss.head is HeadKind.SPAN:  # its softmax includes the padding
-                batches = pad_alike(batches, self._parts.pad)
-            for batch, share in zip(batches, self._parts.loss.shares(batches), strict=True):
+            for batch, share in zip(batches, parts.loss.shares(batches), strict=True):
                 batch[SHARE] = share
         return batches, None
+
+    def get_train_dataloader(self) -> DataLoader[Any]:
+        """Return the batches; those of a shard are whole, as accelerate would deal out other batches."""
+        if not self._parts.shard:
+            whole: DataLoader[Any] = super().get_train_dataloader()
+            return whole
+        return DataLoader(
+            self.train_dataset,
+            batch_size=self._parts.train.batch_size or DEFAULT_BATCH,
+            sampler=self._parts.batches,
+            collate_fn=self.data_collator,
+        )
 
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, **settings: Any
@@ -325,8 +286,16 @@ class _Trainer(Trainer):  # type: ignore[misc]
         return self._parts.batches
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
-        assert self._validation is not None, "Trainer evaluates only with validation rows"
         self.use_weights()
+        shard = self._parts.shard
+        metrics = shard.agreed(self._metrics) if shard else self._metrics()
+        named = {f"eval_{name}": value for name, value in metrics.items()}
+        self.log(named)
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, named)
+        return named
+
+    def _metrics(self) -> dict[str, float]:
+        assert self._validation is not None, "Trainer evaluates only with validation rows"
         batch = self._parts.batch
         if head := self._parts.head:
             head.fit(self.model, _before(batch, TRAINED))
@@ -334,10 +303,7 @@ class _Trainer(Trainer):  # type: ignore[misc]
         metrics = self._validation.run(self.model, self._progress, before).metrics
         if batch:
             batch(None, CHOOSING)
-        named = {f"eval_{name}": value for name, value in metrics.items()}
-        self.log(named)
-        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, named)
-        return named
+        return dict(metrics)
 
 
 def _before(batch: Batch | None, use: str) -> BeforeBatch | None:

@@ -14,7 +14,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from hub.bases.cache import Bases
 from hub.data.dataset import InvalidRows, divides
-from hub.data.label_quality import has_one_label
+from hub.data.label_quality import describe_rows
 from hub.engine.tokenizer import load_tokenizer
 from hub.errors import BadData
 from hub.evaluation.goal import Goal, gain
@@ -95,6 +95,11 @@ class Session:
             invalid.write(folder / "invalid.jsonl")
 
     @property
+    def sha256(self) -> str:
+        """The hash of the plan that trials vary."""
+        return self.plan.sha256
+
+    @property
     def metric(self) -> str:
         """The metric by which trials are compared."""
         return self._validation.metric
@@ -121,9 +126,8 @@ class Session:
         work = self._folder / _TRIAL
         shutil.rmtree(work, ignore_errors=True)
         base = self.plan.base
-        one_label = has_one_label(self.plan.loaded, self.plan.dataset.train)
-        rows = len(self.plan.dataset.train)
-        settled = recipe.on_base(base.kind).settled(rows, base.model_type, one_label=one_label)
+        rows = describe_rows(self.plan.loaded, self.plan.dataset.train, base.model_type)
+        settled = recipe.on_base(base.kind).settled(rows)
         plan = replace(self.plan, recipe=settled)
         patience = settled.train.stops_after or NO_PATIENCE
         try:

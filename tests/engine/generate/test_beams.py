@@ -9,25 +9,24 @@ from dataclasses import replace
 
 import pytest
 import torch
-from transformers import AutoTokenizer, GenerationConfig
+from transformers import GenerationConfig
 
 from hub.api import FinishReason, HeadKind, Row, Sampling
 from hub.engine.generate.beams import BeamSearch
 from hub.engine.protocol import EngineRow, GenerationLimits
 from hub.errors import BadSampling, EngineFailed, Overloaded
-from tests.engine.generate.conftest import Writer, Written
+from tests.engine.conftest import tokenizer_of
+from tests.engine.generate.conftest import Writer, Written, few_families
+from tests.support.profiles import seeds, thorough
 
 TOKENS = 24
-
-
-def tokenizer_of(writer: Writer):
-    return AutoTokenizer.from_pretrained(writer.adapters[0].base.path)
+ROWS = 32 if thorough() else 20
 
 
 def beam_row(writer: Writer, number: int, beams: int, **sampling) -> EngineRow:
     """A row whose end token is likely enough for texts of many lengths."""
     chance = random.Random(number)
-    bias = {tokenizer_of(writer).eos_token_id: chance.uniform(0, 3)}
+    bias = {tokenizer_of(writer.adapters[0].base.path).eos_token_id: chance.uniform(0, 3)}
     return writer.row(
         chance.randint(1, 3),
         chance.randint(1, 120),
@@ -47,7 +46,7 @@ def expect(writer: Writer, row: EngineRow, **settings) -> list[int]:
 def check(writer: Writer, written: Written, **settings) -> int:
     """Check a text with its count of tokens, and that it came in one piece; return the count."""
     done, ids = written.wait(), expect(writer, written.row, **settings)
-    tokenizer = tokenizer_of(writer)
+    tokenizer = tokenizer_of(writer.adapters[0].base.path)
     assert (done.tokens, done.text) == (len(ids), tokenizer.decode(ids, skip_special_tokens=True))
     assert done.finish_reason is (
         FinishReason.STOP if ids[-1] == tokenizer.eos_token_id else FinishReason.LENGTH
@@ -59,11 +58,11 @@ def check(writer: Writer, written: Written, **settings) -> int:
 PENALTIES = (-1.0, 0.0, 0.7, 1.0, 2.0)
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", seeds(3))
 def test_beams_equal_transformers_alone_whatever_runs_beside_them(writer, seed) -> None:
     chance = random.Random(seed)
     begun: list[tuple[Written, bool]] = []
-    for number in range(32):
+    for number in range(ROWS):
         beams = chance.choice([1, 1, 2, 3, 4, 5, 8])
         if beams > 1:
             row = beam_row(writer, 100 * seed + number, beams, length_penalty=chance.choice(PENALTIES))
@@ -134,8 +133,9 @@ def test_the_rules_of_the_base_hold_for_each_beam_and_its_beams_are_no_default(r
     assert plain < len(rows) // 2
 
 
+@few_families
 def test_a_beam_ends_at_a_stop_string(writer) -> None:
-    tokenizer = tokenizer_of(writer)
+    tokenizer = tokenizer_of(writer.adapters[0].base.path)
     reasons = set()
     for number in range(8):
         row = beam_row(writer, 40 + number, 2 + number % 4)
@@ -151,6 +151,7 @@ def test_a_beam_ends_at_a_stop_string(writer) -> None:
     assert FinishReason.STOP in reasons
 
 
+@few_families
 @pytest.mark.parametrize("tokens", [1, 4])
 def test_a_step_that_fails_fails_all_beams_of_the_row_that_is_the_cause(writer, monkeypatch, tokens) -> None:
     from hub.engine.generate.decoding import Decoding
@@ -173,6 +174,7 @@ def test_a_step_that_fails_fails_all_beams_of_the_row_that_is_the_cause(writer, 
         assert written.wait().tokens == len(expect(writer, written.row))
 
 
+@few_families
 def test_cancelled_beams_leave_together_and_without_a_text(writer, monkeypatch) -> None:
     from hub.engine.generate.decoding import Decoding
 
@@ -197,6 +199,7 @@ def test_cancelled_beams_leave_together_and_without_a_text(writer, monkeypatch) 
             assert written.wait().tokens == len(expect(writer, written.row))
 
 
+@few_families
 def test_a_choice_that_fails_fails_its_row_only(writer, monkeypatch) -> None:
     rows = [beam_row(writer, number, 2 + number, length_penalty=0.1 * number) for number in range(4)]
     step = BeamSearch.step
@@ -214,6 +217,7 @@ def test_a_choice_that_fails_fails_its_row_only(writer, monkeypatch) -> None:
         check(writer, begun[number])
 
 
+@few_families
 def test_a_long_prompt_is_taken_in_parts_and_its_beams_join_after_the_last(writer, monkeypatch) -> None:
     from hub.engine.generate import decoding
 
@@ -274,7 +278,7 @@ def test_a_text_that_ends_below_the_best_extensions_is_not_kept() -> None:
 
 @pytest.mark.parametrize("writer", ["llama"], indirect=True)
 def test_a_prompt_that_continues_an_answer_of_beams_reads_no_other_beam(writer) -> None:
-    rows = [writer.row(1 + number % 3, 27, number, 70, num_beams=8) for number in range(6)]
+    rows = [writer.row(1 + number, 27, number, 70, num_beams=8) for number in range(3)]
     # 96 of the 97 tokens are stored: whole blocks of the prefix cache, the last beams' columns included.
     for written in [writer.begin(row)[0] for row in rows]:
         check(writer, written)

@@ -28,6 +28,7 @@ from hub.errors import BadSampling, HubError
 from hub.generation.sampling import GREEDY, SamplingFields
 from hub.testing.tiny_tokenizers import LLAMA, tiny_tokenizer
 from tests.engine.generate.test_constraints import CHOICES, schemas
+from tests.support.profiles import thorough
 
 PERSON = {
     "type": "object",
@@ -96,7 +97,7 @@ def writer(request, writer_of):
 def test_answers_that_stop_are_valid_json_and_choices_are_exact(writer) -> None:
     stopped = []
 
-    @settings(max_examples=12, deadline=None)
+    @settings(max_examples=12 if thorough() else 6, deadline=None)
     @given(st.lists(schemas, min_size=2, max_size=2), CHOICES, st.integers(0, 99))
     def check(asked: list[dict[str, Any]], choices: list[str], seed: int) -> None:
         rows = [

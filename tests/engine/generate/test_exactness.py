@@ -11,10 +11,11 @@ import pytest
 from hub.api import FinishReason, HeadKind, Output
 from hub.engine.protocol import GenerationLimits
 from hub.errors import BadRequest, HubError, Overloaded
-from tests.engine.generate.conftest import Writer
+from tests.engine.generate.conftest import Writer, few_families
+from tests.support.profiles import seeds
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", seeds(3))
 def test_greedy_rows_equal_peft_alone_whatever_runs_beside_them(writer, seed) -> None:
     chance = random.Random(seed)
     rows = [
@@ -46,6 +47,7 @@ SETTINGS = [
 ]
 
 
+@few_families
 def test_a_sampled_row_equals_itself_alone_with_its_seed(writer) -> None:
     rows = [
         writer.row(1 + number % 3, 5 + 7 * number, number, 25, **settings)
@@ -57,6 +59,7 @@ def test_a_sampled_row_equals_itself_alone_with_its_seed(writer) -> None:
     assert len(set(alone)) > len(SETTINGS)
 
 
+@few_families
 def test_another_seed_writes_another_text_and_no_seed_a_new_one(writer) -> None:
     texts = [
         writer.alone(writer.row(1, 9, 0, 20, temperature=1.5, seed=seed)).text
@@ -66,6 +69,7 @@ def test_another_seed_writes_another_text_and_no_seed_a_new_one(writer) -> None:
     assert len(set(texts)) == 4
 
 
+@few_families
 def test_a_stop_string_ends_a_row_and_is_not_part_of_it(writer) -> None:
     whole = writer.alone(writer.row(2, 11, 3, 30)).text
     assert len(whole) > 6
@@ -76,6 +80,7 @@ def test_a_stop_string_ends_a_row_and_is_not_part_of_it(writer) -> None:
     assert done.finish_reason is FinishReason.STOP
 
 
+@few_families
 def test_a_cancelled_row_frees_its_place_within_a_step(writer) -> None:
     first_piece = threading.Event()
     ended: SimpleQueue[Output | HubError] = SimpleQueue()
@@ -89,6 +94,7 @@ def test_a_cancelled_row_frees_its_place_within_a_step(writer) -> None:
     assert output.tokens < 200
 
 
+@few_families
 def test_a_step_that_fails_fails_only_the_row_that_is_the_cause(writer, monkeypatch) -> None:
     from hub.engine.generate.decoding import Decoding
 
@@ -112,6 +118,7 @@ def test_a_step_that_fails_fails_only_the_row_that_is_the_cause(writer, monkeypa
             assert written.wait().text == expected[number]
 
 
+@few_families
 def test_a_long_prompt_is_taken_in_parts_while_others_write(writer, monkeypatch) -> None:
     from hub.engine.generate import decoding
 
@@ -126,7 +133,7 @@ def test_a_long_prompt_is_taken_in_parts_while_others_write(writer, monkeypatch)
     assert [written.wait().text for written in begun] == [writer.expected(row) for row in rows]
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", seeds(4))
 def test_rows_of_any_length_are_exact_where_few_fit_in_a_piece_of_prefill(writer, monkeypatch, seed) -> None:
     from hub.engine.generate import decoding
 
@@ -154,6 +161,7 @@ def test_rows_of_any_length_are_exact_where_few_fit_in_a_piece_of_prefill(writer
             assert done.text == writer.expected(written.row)
 
 
+@few_families
 def test_short_prompts_are_computed_before_long_ones(writer, monkeypatch) -> None:
     from hub.engine.generate import decoding
 
@@ -176,6 +184,7 @@ def test_short_prompts_are_computed_before_long_ones(writer, monkeypatch) -> Non
     assert order == sorted(lengths)
 
 
+@few_families
 def test_a_bias_on_a_token_that_the_base_lacks_is_refused(writer) -> None:
     with pytest.raises(BadRequest, match="logit_bias names token 1000000"):
         writer.begin(writer.row(1, 5, 0, 5, logit_bias={1_000_000: 1.0}))

@@ -19,11 +19,13 @@ from hub.bases.base import Base
 from hub.engine.build import build_engine
 from hub.engine.peft.format import parse
 from hub.engine.protocol import AdapterWeights, EngineRow
+from tests.support.profiles import thorough
 from tests.support.tiny import peft_model, tiny_adapter
 
 SHIPPED = Path(__file__).parents[3] / "adapters" / "ui-strings-en-fr"
-TEXTS = ("Save changes", "Please enter a valid email address.", "Two dogs play in the", "12 results found")
-TOKENS = 10
+TEXTS = ("Please enter a valid email address.", "12 results found", "Save changes", "Two dogs play in the")
+TEXTS = TEXTS if thorough() else TEXTS[:2]
+TOKENS = 6
 
 
 @pytest.fixture
@@ -60,7 +62,7 @@ def test_rows_of_real_adapters_and_of_the_base_equal_peft_alone(base: Base, tmp_
     finally:
         engine.close()
     assert texts == [alone(models[row.slot or 1], tokenizer, row) for row in rows]
-    assert len(set(texts)) > 8
+    assert len(set(texts)) > 2 * len(TEXTS)
 
 
 def alone(model: PeftModel, tokenizer: AutoTokenizer, row: EngineRow) -> str:

@@ -23,7 +23,7 @@ def converted(base, folder, kind, labels) -> Trained:
     initial = initial_tensors(base, files.config, files.tensors, kind=kind, num_labels=labels)
     plain = to_plain_lora(files, initial)
     weights = parse(plain.config, plain.tensors, kind=kind, num_labels=labels, sha256="0")
-    return Trained(weights, peft_model(base, folder, kind, labels), base)
+    return Trained(weights, peft_model(base, folder, kind, labels), base, folder)
 
 
 @pytest.mark.parametrize("init", ["pissa", "olora"])

@@ -11,6 +11,9 @@ import pytest
 from hub.api import HeadKind, Row
 from hub.engine.protocol import EngineRow, LayerUpdate
 from hub.errors import BadAdapter, BadRequest, EngineFailed, TooLarge
+from tests.support.profiles import thorough
+
+RUNS = 150 if thorough() else 50  # beside others
 
 
 def values(engine, row):
@@ -120,7 +123,7 @@ def test_writes_meanwhile_do_not_change_other_rows(engine, bert, trained, small,
     writer = threading.Thread(target=write)
     writer.start()
     try:
-        for _ in range(150):
+        for _ in range(RUNS):
             for output, value in zip(engine.run(rows), expected, strict=True):
                 assert_close(output.values, value)
     finally:
@@ -202,7 +205,7 @@ def test_rows_aside_and_forwards_do_not_change_each_other(engine, bert, trained,
     wrong: list[str] = []
 
     def run(aside: bool, rows: list[EngineRow], expected: list[np.ndarray]) -> None:
-        for _ in range(100):
+        for _ in range(RUNS):
             for output, value in zip(engine.run(rows, aside=aside), expected, strict=True):
                 if output.values.shape != value.shape or np.abs(output.values - value).max() > 1e-4:
                     wrong.append(f"{len(rows)} rows, aside={aside}")

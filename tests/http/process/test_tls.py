@@ -112,7 +112,10 @@ def test_a_refusal_reaches_a_client_that_still_sends(serve, tls, sent) -> None:
 
 
 def test_half_sent_headers_time_out(serve, tls) -> None:
-    with serve(tls, header_s=0.2) as serving, secure(serving, GET) as client:
+    with (
+        serve(tls, header_s=1.0) as serving,
+        secure(serving, GET) as client,
+    ):  # from the handshake on
         assert rest(client).startswith(b"HTTP/1.1 408")
 
 

@@ -15,7 +15,7 @@ import pytest
 from grafthub_sentiment.task import SentimentTask
 
 from hub.config import FeedbackSettings
-from hub.serving.canary import answer_log
+from hub.serving.canary import answer_log, watchdog
 from hub.serving.canary.answer_log import AnswerLog
 from hub.serving.meter import Meter
 from hub.store.catalog.feedback import Answers, StoredAnswer
@@ -23,6 +23,7 @@ from hub.store.catalog.replicas import Replicas
 from hub.store.change import Deploy
 from tests.http.conftest import serve
 from tests.support.homes import FakeHome
+from tests.support.serving import let_time_pass
 
 KEPT = {"keep": "texts", "days": 30, "rows": 100}
 ONE = "/v1/deployments/mood/predict"
@@ -39,8 +40,9 @@ def keeping(tmp_path_factory, tiny_base_folder):
 
 
 @pytest.fixture
-def own(add, store, home):
+def own(add, store, home, monkeypatch):
     """Such a server for a test that changes its catalog."""
+    monkeypatch.setattr(watchdog, "CHECK_S", 0.1)
     store.deploy("mood", Deploy(version=add("mood", seed=1).ref, by="t"))
     with serve(home.path, HUB_FEEDBACK=json.dumps(KEPT)) as client:
         yield client
@@ -94,13 +96,20 @@ def test_an_object_is_compared_by_the_tasks_own_agrees(keeping, monkeypatch) -> 
 
 
 def test_an_agrees_that_hangs_ends_at_the_time_limit_and_holds_up_no_other_label(
-    serving, monkeypatch, add, store
+    serving, service, monkeypatch, add, store
 ) -> None:
     monkeypatch.setenv("HUB_FEEDBACK", json.dumps(KEPT))
-    monkeypatch.setenv("HUB_LIMITS__PLUGIN_TIMEOUT_S", "2")
+    monkeypatch.setenv("HUB_LIMITS__PLUGIN_TIMEOUT_S", "60")
     store.deploy("mood", Deploy(version=add("mood", seed=1).ref, by="t"))
-    inside, go = threading.Event(), threading.Event()
-    by_polarity(monkeypatch, lambda one, other: inside.set() or go.wait(60))
+    inside, late, go = threading.Event(), threading.Event(), threading.Event()
+
+    def hang(one: float, other: float) -> bool:
+        inside.set()
+        late.wait(60)
+        let_time_pass(service.hub.runtime)
+        return go.wait(60)
+
+    by_polarity(monkeypatch, hang)
     with serving() as client, ThreadPoolExecutor(1) as threads:
         id, polarity = answered(client)
         hanging = threads.submit(give, client, id, {"polarity": polarity})
@@ -109,6 +118,7 @@ def test_an_agrees_that_hangs_ends_at_the_time_limit_and_holds_up_no_other_label
         given = give(client, other.headers["x-hub-request-id"], other.json()["label"])
         assert given.json()["correct"] is True, "the catalog takes labels meanwhile"
         assert not hanging.done()
+        late.set()
         reply = hanging.result(30)
         assert (reply.status_code, reply.json()["error"]["code"]) == (504, "plugin_timeout")
         assert "plugin 'sentiment' did not finish agrees" in reply.json()["error"]["message"]

@@ -304,6 +304,15 @@ def test_rows_of_any_length_go_together_where_they_are_packed_but_not_a_few_shor
     assert len(queue.take(64, 40.0)) == 2
 
 
+def test_packed_rows_go_in_turn_while_they_are_short_and_by_length_from_then_on() -> None:
+    queue = FairQueue(packs=True)
+    lengths = [9, 60, 12, 40, 10, 150, 9, 160, 10]
+    for length in lengths:
+        queue.add(Job([row(*range(length))], lambda: None))
+    found = [[len(job.rows[index].row.input_ids) for job, index in queue.take(4, 40.0)] for _ in range(3)]
+    assert found == [[9, 60, 12, 40], [10, 9, 10], [150, 160]]
+
+
 def test_rows_of_like_length_go_together() -> None:
     lengths = [20, 8, 21, 60, 19, 22, 9, 58, 20]
     queue, _ = queued(*([length] for length in lengths))

@@ -14,7 +14,9 @@ from hub.engine.peft.patterns import NO_LAYERS
 from hub.errors import BadConfig, BadPlugin, UnsupportedAdapter
 from hub.registry.host import Registry
 from hub.registry.opening import check_engine, engine_for, open_engine
+from hub.serving.residency.servable import servable_on
 from hub.store.change import Deploy
+from hub.store.content.weights import read_adapter
 from hub.store.records import Version
 from tests.support.homes import FakeHome, add_version, plain_adapter
 from tests.support.plugins import Install, install, plugin_of, write_page
@@ -87,6 +89,34 @@ def hub_engines():
     install(plugin_of(tmp_path, code))
     assert engine_for("grams:4096", "torch") == "grams"
     assert engine_for("hf:org/grams:4096", "torch") == "torch"
+
+
+def test_an_adapter_is_checked_on_the_engine_that_will_serve_it(
+    install: Install, tmp_path: Path, home: FakeHome
+) -> None:
+    code = f"""
+@hookimpl
+def hub_engines():
+    yield EngineSpec("grams", "Counts.", "made:Grams", bases=({home.base.source!r},))
+
+class Engine:
+    def check(self, weights):
+        raise UnsupportedAdapter("grams have no layers.")
+    write = clear = run = packs = streams = settle = info = check
+    def close(self):
+        pass
+
+class Grams(EngineBuilder):
+    def build(self, request):
+        return Engine()
+"""
+    version = home.add("mood")
+    adapter, serving = read_adapter(home.store.fetch(version)), version.manifest.serving
+    check = servable_on(home.store.bases)
+    check(adapter, serving)  # torch can serve it
+    install(plugin_of(tmp_path, code))
+    with pytest.raises(UnsupportedAdapter, match="grams have no layers"):
+        check(adapter, serving)
 
 
 def test_an_engine_for_every_base_is_refused(install: Install, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from grafthub_sentiment.task import SentimentTask
 
 from hub.config import FeedbackSettings
 from hub.errors import Conflict, NotReady
-from hub.serving.canary import answer_log
+from hub.serving.canary import answer_log, watchdog
 from hub.serving.canary.answer_log import AnswerLog
 from hub.serving.meter import Meter
 from hub.serving.observation import Observation, Track
@@ -21,6 +21,11 @@ from tests.support.homes import add_version, plain_adapter
 
 TEXT = "a warm and funny film"
 GUARDED = {"canary": 100.0, "guard": {"error_rate": 0.05, "requests": 20, "minutes": 0}}
+
+
+@pytest.fixture(autouse=True)
+def _canaries_are_looked_at_often(monkeypatch) -> None:
+    monkeypatch.setattr(watchdog, "CHECK_S", 0.1)
 
 
 @pytest.fixture

@@ -152,6 +152,28 @@ def test_stopping_delivers_what_waits_and_closes(started) -> None:
     assert last.seen == ["mood@1", "closed"]
 
 
+def test_one_whose_queue_is_full_when_it_is_stopped_still_delivers_it(
+    started, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(event_observers, "MAX_QUEUE", 1)
+    go = threading.Event()
+
+    class Behind(Last):
+        def adapter(self, event: AdapterEvent) -> None:
+            go.wait(60)
+            super().adapter(event)
+
+    last = Behind(NoOptions())
+    observers, _ = started(last)
+    observers.adapter(LOADED)
+    assert until(lambda: observers.describe()[0]["waiting"] == 0)  # the thread is in the call
+    observers.adapter(LOADED)
+    observers._workers[0].end()
+    go.set()
+    observers.stop()
+    assert last.seen == ["mood@1", "mood@1", "closed"]
+
+
 def test_one_that_wants_no_requests_makes_none_be_observed(started) -> None:
     observers, _ = started(Last(NoOptions()))
     assert not observers.wants(None)  # type: ignore[arg-type]

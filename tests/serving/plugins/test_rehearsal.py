@@ -22,6 +22,7 @@ from hub.serving.plugins import pool as plugin_pool
 from hub.serving.plugins import rehearsal
 from hub.serving.plugins.rehearsal import rehearse_on
 from hub.store.change import Deploy, DeploymentChange
+from tests.support.serving import let_time_pass
 
 TEXT = "a warm and funny film"
 
@@ -111,18 +112,23 @@ def test_an_answer_that_is_none_is_refused_with_its_cause(
 
 @pytest.fixture
 def hangs(home, monkeypatch):
-    """Make `encode` hang for mood@2, which is stored: the events that it does, and that ends it."""
+    """Make `encode` hang for mood@2, which is stored: the events that it does, and that ends it.
+
+    For longer than the time limit in the runtimes of the third, a list.
+    """
     home.add(seed=1), home.add(seed=2)
-    inside, go, right = threading.Event(), threading.Event(), SentimentTask.encode
+    inside, go, late, right = threading.Event(), threading.Event(), [], SentimentTask.encode
 
     def encode(self, request, tokenizer, adapter):
         if adapter.version == 2:
             inside.set()
+            for runtime in late:
+                let_time_pass(runtime)
             go.wait(60)
         return right(self, request, tokenizer, adapter)
 
     monkeypatch.setattr(SentimentTask, "encode", encode)
-    yield inside, go
+    yield inside, go, late
     go.set()
 
 
@@ -130,7 +136,8 @@ def test_a_task_that_does_not_return_is_named_and_requests_go_on(
     home, start, hangs, until, monkeypatch
 ) -> None:
     monkeypatch.setattr(base_workers, "BORROW_S", 0.01)
-    hub = start(limits={"plugin_timeout_s": 0.5})
+    hub = start(limits={"plugin_timeout_s": 60})
+    hangs[2].append(hub.runtime)
     hub.runtime.deploy("mood", Deploy(version="mood@1", by="t"))
     for attempt in range(
         1, base_workers.encode_threads() + 1

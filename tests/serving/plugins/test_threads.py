@@ -20,6 +20,7 @@ from hub.serving.plugins.validators import runs_plugin_code
 from hub.serving.requests import pipeline
 from hub.serving.routing.routes import by_name
 from hub.store.change import Deploy
+from tests.support.serving import let_time_pass
 
 SHARE = 2
 STEPS = ["encode", "decode"]
@@ -33,11 +34,24 @@ def _small_share(monkeypatch) -> None:
 
 
 @pytest.fixture
-def build(add, start, watching):
+def hubs() -> list:
+    """The runtimes of a test."""
+    return []
+
+
+@pytest.fixture
+def late(hubs):
+    """Return a function that lets the call in this thread have run for too long."""
+    return lambda: [let_time_pass(hub.runtime) for hub in hubs]
+
+
+@pytest.fixture
+def build(add, start, watching, hubs):
     """A runtime with `mood` (sentiment) and `topic` (classification) on one base."""
 
-    def make(plugin_timeout_s: float = 0.5, observer=None, **limits):
+    def make(plugin_timeout_s: float = 60, observer=None, **limits):
         hub = start(limits={"plugin_timeout_s": plugin_timeout_s, **limits}, observer=observer)
+        hubs.append(hub)
         add(seed=1), add(seed=2)
         add("topic", seed=3, task="classification", labels=("sport", "politics"))
         hub.runtime.deploy("mood", Deploy(version="mood@1", by="t"))
@@ -49,9 +63,9 @@ def build(add, start, watching):
 
 
 class Hang:
-    """Makes a step of a task hang on texts that begin with "hang", until `go`."""
+    """Makes a step of a task hang on texts that begin with "hang", until `go`; calls `hangs` before."""
 
-    def __init__(self, monkeypatch, step: str, task=SentimentTask) -> None:
+    def __init__(self, monkeypatch, step: str, task, hangs) -> None:
         self.go = threading.Event()
         self.inside = threading.Semaphore(0)
         self.hanging = True
@@ -60,6 +74,7 @@ class Hang:
         def patched(task, request, *given):
             if self.hanging and request.text.startswith("hang"):
                 self.inside.release()
+                hangs()
                 self.go.wait(60)
             return real(task, request, *given)
 
@@ -71,11 +86,12 @@ class Hang:
 
 
 @pytest.fixture
-def hang(monkeypatch):
+def hang(monkeypatch, late):
+    """Return a function that makes a step hang, `too_long` or within the time limit."""
     made: list[Hang] = []
 
-    def build(step: str, task=SentimentTask) -> Hang:
-        made.append(Hang(monkeypatch, step, task))
+    def build(step: str, task=SentimentTask, too_long: bool = True) -> Hang:
+        made.append(Hang(monkeypatch, step, task, late if too_long else lambda: None))
         return made[-1]
 
     yield build
@@ -90,7 +106,7 @@ def hanging(hub) -> dict[str, object]:
 
 @pytest.mark.parametrize("step", STEPS)
 def test_other_tasks_answer_while_every_thread_of_one_hangs(build, hang, step) -> None:
-    hub, stuck = build(plugin_timeout_s=60), hang(step)
+    hub, stuck = build(), hang(step, too_long=False)
     calls = [hub.submit("mood", f"hang {number}") for number in range(3 * SHARE)]
     stuck.entered(SHARE)
     assert all(hub.ask("topic", f"text {number}").items[0].label for number in range(10))
@@ -117,7 +133,7 @@ def test_a_call_that_hangs_ends_with_an_error_that_names_task_plugin_and_stage(
 
 
 def test_calls_of_one_forward_do_not_wait_for_one_that_hangs(build, hang, monkeypatch, until) -> None:
-    hub, stuck = build(plugin_timeout_s=60), hang("decode")
+    hub, stuck = build(), hang("decode", too_long=False)
     inside, gate = threading.Event(), threading.Event()
     run = hub.base_worker.engine.run
     monkeypatch.setattr(
@@ -185,7 +201,7 @@ def test_calls_that_wait_for_a_thread_are_refused_once_the_task_is_suspended(bui
 
 
 def test_calls_of_one_task_do_not_use_up_the_calls_of_others(build, hang) -> None:
-    hub, stuck = build(plugin_timeout_s=60, queued_rows=4), hang("encode")
+    hub, stuck = build(queued_rows=4), hang("encode", too_long=False)
     calls = [hub.submit("mood", "hang") for _ in range(4)]
     stuck.entered(SHARE)
     with pytest.raises(HubError, match="4 requests of this task are being answered"):
@@ -223,7 +239,7 @@ def test_a_trial_call_ends_a_suspension_if_it_is_answered(build, hang, monkeypat
     "error", [SystemExit(3), KeyboardInterrupt(), GeneratorExit(), asyncio.CancelledError()]
 )
 def test_whatever_a_plugin_raises_is_its_own_fault(build, monkeypatch, step, error) -> None:
-    hub = build(plugin_timeout_s=60)
+    hub = build()
 
     def fail(*given):
         raise error
@@ -239,7 +255,7 @@ def test_whatever_a_plugin_raises_is_its_own_fault(build, monkeypatch, step, err
 
 
 def test_a_cancelled_call_that_hangs_gives_its_slot_back_at_the_time_limit(build, hang, until) -> None:
-    hub, stuck = build(), hang("encode")
+    hub, stuck = build(0.5), hang("encode", too_long=False)
     call = hub.submit("mood", "hang")
     stuck.entered(1)
     call.cancel()
@@ -249,14 +265,15 @@ def test_a_cancelled_call_that_hangs_gives_its_slot_back_at_the_time_limit(build
 
 @pytest.mark.parametrize("step", STEPS)
 def test_a_shadow_that_hangs_keeps_no_caller_waiting_and_suspends_nothing(
-    build, monkeypatch, watching, step, until
+    build, monkeypatch, watching, step, until, late
 ) -> None:
-    hub, go = build(1.0, observer=watching), threading.Event()
+    hub, go = build(observer=watching), threading.Event()
     hub.runtime.deploy("mood", Deploy(version="mood@2", shadow=True, by="t"))
     real = getattr(SentimentTask, step)
 
     def patched(*given):
         if given[-1].version == 2:
+            late()
             go.wait(60)
         return real(*given)
 
@@ -271,7 +288,7 @@ def test_a_shadow_that_hangs_keeps_no_caller_waiting_and_suspends_nothing(
 
 
 def test_the_time_a_tokenizer_takes_to_load_is_not_the_plugin_s(build, hang, monkeypatch) -> None:
-    hub, stuck = build(), hang("encode")
+    hub, stuck = build(0.5), hang("encode")
     load = base_workers.Tokenizers._load
 
     def slow(tokenizers):
@@ -291,7 +308,7 @@ def test_the_time_a_tokenizer_takes_to_load_is_not_the_plugin_s(build, hang, mon
 @pytest.mark.parametrize("step", STEPS)
 def test_closing_does_not_wait_for_plugin_code(build, hang, monkeypatch, step) -> None:
     monkeypatch.setattr(plugin_pool, "GRACE_S", 0.1)
-    hub, stuck = build(plugin_timeout_s=600), hang(step)
+    hub, stuck = build(plugin_timeout_s=600), hang(step, too_long=False)
     calls = [hub.submit("mood", "hang") for _ in range(2 * SHARE)]
     stuck.entered(SHARE)
     hub.runtime.close()
@@ -300,7 +317,7 @@ def test_closing_does_not_wait_for_plugin_code(build, hang, monkeypatch, step) -
 
 def test_draining_shortens_the_time_limit(build, hang, monkeypatch) -> None:
     monkeypatch.setattr(plugin_pool, "GRACE_S", 0.1)
-    hub, stuck = build(plugin_timeout_s=2.0), hang("decode")
+    hub, stuck = build(plugin_timeout_s=2.0), hang("decode", too_long=False)
     call = hub.submit("mood", "hang")
     stuck.entered(1)
     hub.runtime.drain()
@@ -310,7 +327,7 @@ def test_draining_shortens_the_time_limit(build, hang, monkeypatch) -> None:
 
 def test_a_thread_is_only_started_when_no_other_is_idle(build) -> None:
     before = set(threading.enumerate())  # a test before this one may have left threads that hang
-    hub = build(plugin_timeout_s=60)
+    hub = build()
     for number in range(20):
         assert hub.ask("mood", f"film {number}").scores
     names = [thread.name for thread in threading.enumerate() if thread not in before]
@@ -349,11 +366,13 @@ def read(hub, call):
     return asyncio.run_coroutine_threadsafe(hub.runtime.pipeline.read(task, call), hub.loop).result(20)
 
 
-def test_validation_that_hangs_ends_at_the_time_limit_and_counts_towards_suspension(build, until) -> None:
+def test_validation_that_hangs_ends_at_the_time_limit_and_counts_towards_suspension(
+    build, until, late
+) -> None:
     hub, go = build(), threading.Event()
     for _ in range(SHARE):
         with pytest.raises(PluginTimeout, match="validation"):
-            read(hub, lambda: go.wait(60))
+            read(hub, lambda: (late(), go.wait(60)))
     with pytest.raises(PluginSuspended):
         read(hub, lambda: 1)
     assert hub.ask("topic", "a text").items[0].label
@@ -364,7 +383,7 @@ def test_validation_that_hangs_ends_at_the_time_limit_and_counts_towards_suspens
 
 @pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt(), RuntimeError("the caller's words")])
 def test_validation_that_raises_is_the_plugins_fault(build, error, caplog) -> None:
-    hub = build(plugin_timeout_s=60)
+    hub = build()
 
     def fail() -> None:
         raise error
@@ -380,7 +399,7 @@ def test_validation_that_refuses_a_request_is_the_clients_fault(build) -> None:
         raise BadRequest("text: too short.")
 
     with pytest.raises(BadRequest, match="too short"):
-        read(build(plugin_timeout_s=60), refuse)
+        read(build(), refuse)
 
 
 class Plain(Model):

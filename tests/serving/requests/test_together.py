@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections import Counter
 
 import pytest
 from grafthub_sentiment.task import SentimentTask
 
 from hub.api import HeadKind
 from hub.errors import HubError, InvalidText, NotFound, Overloaded, TooLarge
-from hub.serving.batching.base_workers import Tokenizers
 from hub.serving.requests.call_answers import CallAnswers
 from hub.serving.routing.router import Admission
 from hub.serving.routing.routes import by_name
 from hub.store.change import Deploy
 from tests.serving.requests.test_beside import ELECTRA, Engine, slot_of
 from tests.support.homes import FakeHome, add_version, plain_adapter
+from tests.support.serving import let_time_pass
+from tests.support.tokens import tokenized
 
 TEXT = "a warm and funny film"
 FIELDS = {"text": TEXT, "question": "Who saw it?", "context": "Ann saw the film on Monday."}
@@ -89,22 +89,7 @@ def test_all_rows_run_in_one_forward_each_at_its_own_slot(live, engine) -> None:
 
 
 def test_a_text_is_tokenized_once(live, monkeypatch) -> None:
-    calls: Counter[str] = Counter()
-    take = Tokenizers.take
-
-    class Counting:
-        def __init__(self, tokenizer):
-            self._tokenizer = tokenizer
-
-        def __getattr__(self, name):
-            return getattr(self._tokenizer, name)
-
-        def __call__(self, *texts, **options):
-            calls[texts[0]] += 1
-            return self._tokenizer(*texts, **options)
-
-    monkeypatch.setattr(Tokenizers, "take", lambda self: Counting(take(self)))
-    monkeypatch.setattr(Tokenizers, "give_back", lambda self, one: self._free.put(one._tokenizer))
+    calls = tokenized(monkeypatch)
     ask(live, *TASKS)
     assert calls == {TEXT: 1, FIELDS["question"]: 1}
     calls.clear()
@@ -147,12 +132,13 @@ def test_each_failure_stays_in_its_place(live, engine, monkeypatch) -> None:
 
 
 def test_a_plugin_that_hangs_fails_alone(begin, monkeypatch) -> None:
-    hub = begin(plugin_timeout_s=2)  # the others have to answer in it
+    hub = begin(plugin_timeout_s=60)
     encode, gate = SentimentTask.encode, threading.Event()
 
     def hanging(self, request, tokenizer, adapter):
         if adapter.name == "taste":
-            gate.wait(30)
+            let_time_pass(hub.runtime)
+            gate.wait(60)
         return encode(self, request, tokenizer, adapter)
 
     monkeypatch.setattr(SentimentTask, "encode", hanging)

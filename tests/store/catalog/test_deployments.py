@@ -122,7 +122,8 @@ def _flip(home: Path, name: str, moves: int) -> None:
 
 
 def test_every_move_of_every_process_has_a_generation_of_its_own(stocked: Store) -> None:
-    context = multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["hub.store.store", __name__])
     workers = [
         context.Process(target=_flip, args=(stocked.home, name, 8)) for name in ("one", "two", "three")
     ]

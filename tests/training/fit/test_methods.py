@@ -18,6 +18,7 @@ from hub.engine.peft.load import weights_of
 from hub.engine.peft.model import load_adapted
 from hub.engine.protocol import EngineRow
 from hub.errors import BadAdapter, BadRecipe
+from hub.recipe.by_rows import TrainingRows
 from hub.recipe.recipe import Recipe
 from hub.recipe.sections.method import IA3_FAMILIES
 from hub.store.content.weights import read_adapter
@@ -206,26 +207,28 @@ def test_an_adapter_without_layers_has_to_say_so(
 def test_auto_goes_by_rows_where_the_base_and_the_recipe_leave_a_choice(
     make_recipe: RecipeMaker, rows: int, family: str, settings: list[str], kind: str, rate: float
 ) -> None:
-    settled = make_recipe(RECIPE, "method.type=auto", *settings).settled(rows, family)
+    settled = make_recipe(RECIPE, "method.type=auto", *settings).settled(TrainingRows(rows, family))
     assert (settled.method.type, settled.train.learning_rate) == (kind, rate)
 
 
 @pytest.mark.parametrize(
     ("rows", "settings", "kind", "steps"),
     [
-        (99, [], "few-shot", 40),
-        (99, ["method.rank=4"], "few-shot", 40),
+        (16, [], "few-shot", 40),
+        (99, [], "few-shot", 99),
+        (199, [], "few-shot", 100),
+        (30, ["method.rank=4"], "few-shot", 40),
         (99, ["train.max_steps=7"], "few-shot", 7),
         (99, ["train.epochs=5"], "few-shot", None),
-        (99, ["preset=best"], "few-shot", 40),
-        (100, [], "ia3", None),
+        (30, ["preset=best"], "few-shot", 40),
+        (200, [], "lora", None),
     ],
 )
 def test_auto_is_few_shot_for_few_rows_with_one_label_each(
     make_recipe: RecipeMaker, rows: int, settings: list[str], kind: str, steps: int | None
 ) -> None:
     recipe = make_recipe(RECIPE, "method.type=auto", *settings)
-    settled = recipe.settled(rows, "bert", one_label=True)
+    settled = recipe.settled(TrainingRows(rows, "bert", one_label=True))
     assert (settled.method.type, settled.train.max_steps) == (kind, steps)
 
 

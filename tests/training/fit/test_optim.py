@@ -13,9 +13,9 @@ from torch.nn import functional
 from hub.api import HeadKind
 from hub.errors import BadRecipe
 from hub.recipe.sections.train import Train
+from hub.training.arguments import pick_dtype
 from hub.training.fit.loss import Loss
 from hub.training.fit.optim import is_schedule_free, make_optimizer, make_schedule
-from hub.training.fit.trainer import pick_dtype
 
 STEPS = 100
 

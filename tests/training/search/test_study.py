@@ -12,12 +12,14 @@ from typing import Any
 import pytest
 
 from hub.errors import BadRecipe, Conflict
-from hub.recipe.recipe import Recipe
+from hub.recipe.recipe import Recipe, load_recipe
 from hub.report.search_page import page, plots
 from hub.training.search.session import Session
 from hub.training.search.space import space_of
+from hub.training.search.storage import StudyPlace
 from hub.training.search.study import search
 from hub.training.search.trials import Tuned
+from tests.training.search.conftest import RECIPE, ROWS
 
 Open = Callable[..., Session]
 
@@ -29,7 +31,7 @@ class Fake:
     goal = "max"
 
     def __init__(self, sha256: str = "x", breaks: int | None = None, evaluations: int = 3) -> None:
-        self.plan = SimpleNamespace(sha256=sha256)
+        self.sha256 = sha256
         self.made: list[Recipe] = []
         self.best: list[float] = []  # so far, as each trial was told
         self._breaks, self._evaluations = breaks, evaluations
@@ -53,15 +55,25 @@ class Fake:
 def run(recipe: Recipe, folder: Path, session: Any = None, **settings: Any) -> Tuned:
     folder.mkdir(exist_ok=True)
     defaults: dict[str, Any] = {"trials": 12, "sampler": "bayes"}
-    return search(session or Fake(), space_of(recipe), folder, **defaults | settings)
+    place = StudyPlace.in_folder(folder)
+    return search(session or Fake(), space_of(recipe), place, **defaults | settings)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Tuned:
+    """A search of 12 trials, which the same recipe makes again in every folder."""
+    folder = tmp_path_factory.mktemp("whole")
+    (folder / "a.csv").write_text(ROWS)
+    (folder / "recipe.yaml").write_text(f"name: demo\n{RECIPE}")
+    return run(load_recipe(folder / "recipe.yaml"), folder / "search")
 
 
 def seen(tuned: Tuned) -> list[Any]:
     return [replace(trial, seconds=0) for trial in tuned.trials]
 
 
-def test_the_first_trial_is_the_recipe_and_the_best_is_no_worse(recipe: Recipe, tmp_path: Path) -> None:
-    tuned = run(recipe, tmp_path / "a")
+def test_the_first_trial_is_the_recipe_and_the_best_is_no_worse(whole: Tuned) -> None:
+    tuned = whole
     assert len(tuned.trials) == tuned.new == 12
     assert tuned.trials[0].values == {"train.learning_rate": 0.02, "method.rank": 8}
     assert tuned.best is not None
@@ -73,11 +85,11 @@ def test_the_first_trial_is_the_recipe_and_the_best_is_no_worse(recipe: Recipe, 
 
 
 def test_a_search_for_the_lowest_error_makes_the_trials_of_one_for_the_highest_merit(
-    recipe: Recipe, tmp_path: Path
+    recipe: Recipe, tmp_path: Path, whole: Tuned
 ) -> None:
     errors = Fake()
     errors.goal = "min"
-    highest, lowest = run(recipe, tmp_path / "a"), run(recipe, tmp_path / "b", errors)
+    highest, lowest = whole, run(recipe, tmp_path / "b", errors)
     assert [trial.values for trial in lowest.trials] == [trial.values for trial in highest.trials]
     assert [trial.state for trial in lowest.trials] == [trial.state for trial in highest.trials]
     assert highest.best is not None
@@ -89,16 +101,16 @@ def test_a_search_for_the_lowest_error_makes_the_trials_of_one_for_the_highest_m
         run(recipe, tmp_path / "b", Fake(), resume=True)
 
 
-def test_a_search_is_decided_by_its_seed(make_recipe: Any, recipe: Recipe, tmp_path: Path) -> None:
-    first, second = run(recipe, tmp_path / "a"), run(recipe, tmp_path / "b")
-    assert seen(first) == seen(second)
-    other = run(recipe.changed({"train.seed": 5}), tmp_path / "c")
-    assert [trial.values for trial in other.trials[1:]] != [trial.values for trial in first.trials[1:]]
+def test_a_search_is_decided_by_its_seed(recipe: Recipe, tmp_path: Path, whole: Tuned) -> None:
+    assert seen(run(recipe, tmp_path / "b")) == seen(whole)
+    other = run(recipe.changed({"train.seed": 5}), tmp_path / "c", trials=4)
+    assert [trial.values for trial in other.trials[1:]] != [trial.values for trial in whole.trials[1:4]]
 
 
 @pytest.mark.parametrize("breaks", [0, 3, 8])
-def test_an_interrupted_search_goes_on_to_the_same_end(recipe: Recipe, tmp_path: Path, breaks: int) -> None:
-    whole = run(recipe, tmp_path / "a")
+def test_an_interrupted_search_goes_on_to_the_same_end(
+    recipe: Recipe, tmp_path: Path, whole: Tuned, breaks: int
+) -> None:
     with pytest.raises(KeyboardInterrupt):
         run(recipe, tmp_path / "b", Fake(breaks=breaks))
     rest = Fake()
@@ -111,9 +123,9 @@ def test_each_trial_is_told_the_best_before_it(recipe: Recipe, tmp_path: Path) -
     first = Fake()
     run(recipe, tmp_path / "a", first, trials=2)
     rest = Fake()
-    tuned = run(recipe, tmp_path / "a", rest, resume=True)
+    tuned = run(recipe, tmp_path / "a", rest, resume=True, trials=8)
     ended = [trial.metric if trial.state == "complete" else -math.inf for trial in tuned.trials]
-    assert first.best + rest.best == [max(ended[:number], default=-math.inf) for number in range(12)]
+    assert first.best + rest.best == [max(ended[:number], default=-math.inf) for number in range(8)]
 
 
 def test_more_trials_are_added_and_none_are_lost(recipe: Recipe, tmp_path: Path) -> None:
@@ -138,14 +150,15 @@ def test_trials_of_another_search_are_not_gone_on_from(recipe: Recipe, tmp_path:
             run(changed, tmp_path / "a", session, resume=True, **settings)
 
 
-def test_poor_trials_are_pruned_once_there_are_some_to_compare_with(recipe: Recipe, tmp_path: Path) -> None:
-    tuned = run(recipe, tmp_path / "a", trials=20)
-    pruned = [trial for trial in tuned.trials if trial.state == "pruned"]
+def test_poor_trials_are_pruned_once_there_are_some_to_compare_with(
+    recipe: Recipe, tmp_path: Path, whole: Tuned
+) -> None:
+    pruned = [trial for trial in whole.trials if trial.state == "pruned"]
     assert pruned
     assert all(len(trial.curve) < 3 for trial in pruned)
     assert min(trial.number for trial in pruned) >= 5
-    assert tuned.best not in pruned
-    kept = run(recipe.changed({"tune.prune": "none"}), tmp_path / "b", trials=20)
+    assert whole.best not in pruned
+    kept = run(recipe.changed({"tune.prune": "none"}), tmp_path / "b")
     assert "pruned" not in {trial.state for trial in kept.trials}
 
 
@@ -197,10 +210,10 @@ def test_lists_are_values_too(recipe: Recipe, tmp_path: Path) -> None:
     assert ["query", "value"] in [trial.values["method.target"] for trial in tuned.trials]
 
 
-def test_the_page_shows_every_trial_and_draws_them(recipe: Recipe, tmp_path: Path) -> None:
-    tuned = run(recipe, tmp_path / "a", trials=8)
+def test_the_page_shows_every_trial_and_draws_them(whole: Tuned) -> None:
+    tuned = whole
     shown = page(tuned)
-    assert shown.count("<tr") == 9
+    assert shown.count("<tr") == 1 + 12
     assert set(plots(tuned)) == {"Trials", "Curves", "Values", "Importance"}
     assert shown.count("<svg") == 4
     assert shown == page(replace(tuned))

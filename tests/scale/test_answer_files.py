@@ -10,8 +10,8 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from hub.cli.predict_file import answer_files
-from hub.cli.predict_file.answer_files import open_answers
+from hub.scale import answer_files
+from hub.scale.answer_files import open_answers
 
 ROWS: list[dict[str, Any]] = [
     {"id": n, "score": n / 2 if n % 2 else n, "mixed": n if n % 3 else "x", "empty": None, "list": [n]}

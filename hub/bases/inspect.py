@@ -61,6 +61,8 @@ _RENAMED = (
     ("intermediate.dense", "mlp.fc1"),
     ("output.dense", "mlp.fc2"),
 )
+_RENAMED_DINOV2 = (*_ATTENTION, ("mlp.weights_out", "mlp.down_proj"))
+_FUSED, _HALVES = "mlp.weights_in", ("mlp.gate_proj", "mlp.up_proj")
 _NO_LIMIT = 10_000_000  # tokenizers state a huge number for "no limit"
 _DEFAULT_LENGTH = 512
 _PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".h5", ".msgpack")
@@ -136,16 +138,27 @@ def layer_shapes(base: Base) -> dict[str, tuple[int, ...]]:
     """
     shapes = weight_shapes(base.path)
     if base.kind is BaseKind.VISION:
-        return {module_name(name, base.model_type): shape for name, shape in shapes.items()}
+        return _vision_shapes(shapes, base.model_type)
     if base.kind is BaseKind.ENCODER or any(name.endswith(_OUTPUT_LAYERS) for name in shapes):
         return shapes
     embedding = next((shape for name, shape in shapes.items() if name.endswith(_EMBEDDINGS)), None)
     return shapes if embedding is None else {**shapes, **dict.fromkeys(_OUTPUT_LAYERS, embedding)}
 
 
+def _vision_shapes(shapes: dict[str, tuple[int, ...]], model_type: str) -> dict[str, tuple[int, ...]]:
+    """Name the weights of a ViT as modules; one matrix of a DINOv2 with gates becomes two layers."""
+    found = {}
+    for name, shape in shapes.items():
+        if _FUSED in name:
+            found |= {name.replace(_FUSED, half): (shape[0] // 2, *shape[1:]) for half in _HALVES}
+        else:
+            found[module_name(name, model_type)] = shape
+    return found
+
+
 def module_name(name: str, model_type: str) -> str:
     """Return the name in transformers 5.23 of a module or weight of a ViT; files have it by the older one."""
-    for old, new in _ATTENTION if model_type == "dinov2" else _RENAMED:
+    for old, new in _RENAMED_DINOV2 if model_type == "dinov2" else _RENAMED:
         name = name.replace(old, new)
     return name
 

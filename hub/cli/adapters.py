@@ -96,7 +96,11 @@ def import_(  # noqa: PLR0913, PLR0917 - a command's options
     described = Described(task, base, split_labels(labels), options, max_length, merged)
     imported = import_folder(folder, name or folder.resolve().name, described, context)
     if as_json:
-        origin = {"converted_from": imported.converted_from, "trained_on": imported.trained_on}
+        origin = {
+            "converted_from": imported.converted_from,
+            "trained_on": imported.trained_on,
+            "renamed": imported.renamed,
+        }
         print_json({**_summary(imported.version, _live(context.store)), **origin})
     else:
         _print_imported(imported, base, context.registry)
@@ -126,6 +130,8 @@ def _print_imported(imported: Imported, base: str | None, registry: Registry) ->
     version = imported.version
     if imported.converted_from:
         say(f"Converted from {imported.converted_from}, which changes the base, to LoRA of twice the rank.")
+    if imported.renamed:
+        say("Renamed its modules: transformers 4, with which it was saved, had other names for them.")
     if imported.trained_on:
         say(
             f"Check the base: the adapter's config names {escape(imported.trained_on)}, and it was imported "

@@ -63,12 +63,13 @@ class Imported:
     """A stored version.
 
     `converted_from`: the initialisation that was converted, or ""; `trained_on`: the base that the config
-    names, if it is another one, or "".
+    names, if it is another one, or ""; `renamed`: its modules had the names of transformers 4.
     """
 
     version: Version
     converted_from: str = ""
     trained_on: str = ""
+    renamed: bool = False
 
 
 def import_folder(folder: Path, name: str, described: Described, workspace: Workspace) -> Imported:
@@ -143,11 +144,11 @@ def _import_plain(folder: Path, name: str, described: Described, workspace: Work
         levels=numbers.levels if numbers else (),
     )
     check_rank(folder, limit)
-    with _prepared(folder, on, head, merged) as (source, converted_from):
-        check_rank(source, limit)  # conversion doubles the rank
+    with _prepared(folder, on, head, merged) as ready:
+        check_rank(ready.folder, limit)  # conversion doubles the rank
         version = import_peft(
             workspace.store,
-            source,
+            ready.folder,
             name,
             task=described.task,
             head=head,
@@ -160,7 +161,7 @@ def _import_plain(folder: Path, name: str, described: Described, workspace: Work
             check=_task_check(workspace, folder),
             plugin=registry.plugin_of(described.task),
         )
-    return Imported(version, converted_from, trained_on)
+    return Imported(version, ready.converted_from, trained_on, ready.renamed)
 
 
 def _options_of(loaded: LoadedTask, given: Mapping[str, Any], head: HeadConfig) -> dict[str, Any]:
@@ -198,12 +199,18 @@ def trained_elsewhere(config: Mapping[str, Any], base: Base) -> str:
     return "" if not stated or _last_part(stated) in known else stated
 
 
-@contextmanager
-def _prepared(folder: Path, on: Base, head: HeadKind | None, merged: bool) -> Iterator[tuple[Path, str]]:
-    """Yield the folder to import, a converted copy where needed: plain LoRA, with current names of modules.
+@dataclass(frozen=True, slots=True)
+class _Ready:
+    """The folder to import, and what it was converted from; see `Imported`."""
 
-    The second value is the initialisation it was converted from ("": it was plain LoRA).
-    """
+    folder: Path
+    converted_from: str = ""
+    renamed: bool = False
+
+
+@contextmanager
+def _prepared(folder: Path, on: Base, head: HeadKind | None, merged: bool) -> Iterator[_Ready]:
+    """Yield the folder to import, a converted copy where needed: plain LoRA, with current names of modules."""
     from hub.imports.vit_names import with_current_names
     from hub.store.content.weights import read_adapter, write_adapter
     from hub.store.peft.peft_folder import MODEL_CONFIG_FILE, head_of, head_rows
@@ -213,6 +220,7 @@ def _prepared(folder: Path, on: Base, head: HeadKind | None, merged: bool) -> It
     check_head(folder)
     found = read_adapter(folder)
     files = with_current_names(found, on)
+    renamed = files is not found
     init = "" if merged else changed_base(files.config)
     if init:
         from hub.engine.peft.model import initial_tensors
@@ -222,13 +230,13 @@ def _prepared(folder: Path, on: Base, head: HeadKind | None, merged: bool) -> It
             files, initial_tensors(on, files.config, files.tensors, kind=kind, num_labels=rows)
         )
     if files is found:
-        yield folder, ""
+        yield _Ready(folder)
         return
     with TemporaryDirectory(prefix="hub-convert-") as aside:
         write_adapter(Path(aside), files)
         if (folder / MODEL_CONFIG_FILE).is_file():
             shutil.copyfile(folder / MODEL_CONFIG_FILE, Path(aside) / MODEL_CONFIG_FILE)
-        yield Path(aside), init
+        yield _Ready(Path(aside), init, renamed)
 
 
 def _task_check(workspace: Workspace, folder: Path) -> Any:

@@ -14,13 +14,14 @@ from transformers import AutoModelForImageClassification
 
 from hub.api import HeadKind, Pooling, Row
 from hub.bases.base import BaseKind
+from hub.bases.inspect import layer_shapes
 from hub.engine.build import build_engine
 from hub.engine.peft.load import weights_of
 from hub.engine.protocol import EngineRow
 from hub.engine.tokenizer import load_tokenizer
 from hub.errors import BadBase, BadConfig, BadRequest, EngineFailed, UnsupportedAdapter
 from hub.store.content.weights import read_adapter
-from tests.engine.conftest import bare_embedding, random_row
+from tests.engine.conftest import bare_embedding, bare_model, random_row
 from tests.support import tiny
 
 TOLERANCE = 1e-4
@@ -137,6 +138,24 @@ def test_a_base_that_was_published_with_a_classifier_of_its_own_takes_adapters_w
     row = adapter.row(1, 0, seed=7)
     [output] = engine.run([row])
     np.testing.assert_allclose(output.values, adapter.alone(row.row), atol=TOLERANCE)
+
+
+def test_a_dinov2_with_gates_is_served_though_its_file_fuses_two_layers(
+    trained, engine_of, fill, tmp_path
+) -> None:
+    """As facebook/dinov2-giant: `weights_in` of the file is `gate_proj` and `up_proj` of the model."""
+    base = tiny.tiny_vision(tmp_path / "giant", "dinov2", use_swiglu_ffn=True)
+    adapter = trained(base, HeadKind.SEQUENCE, labels=2, seed=0)
+    changed = {name.rpartition(".")[2] for name in adapter.weights.layers}
+    assert {"gate_proj", "up_proj", "down_proj"} <= changed
+    engine = engine_of(base, "torch", slots=1)
+    fill(engine, [adapter])
+    row = adapter.row(1, 0, seed=7)
+    [output] = engine.run([row])
+    np.testing.assert_allclose(output.values, adapter.alone(row.row), atol=TOLERANCE)
+    assert {name for name in layer_shapes(base) if "mlp" in name} == {
+        name for name in bare_model(base.path).state_dict() if "mlp" in name
+    }
 
 
 def test_rows_that_are_no_image_of_this_base_are_refused_and_the_next_is_served(

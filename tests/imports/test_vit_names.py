@@ -105,6 +105,7 @@ def test_an_adapter_of_transformers_4_is_stored_as_the_same_one_of_transformers_
     described = ("--task", "image-classification", "--base", base.name, "--labels", ",".join(LABELS))
     done = CliRunner().invoke(app, ["adapters", "import", str(old), "photos", *described])
     assert done.exit_code == 0, done.exception
+    assert "Renamed its modules" in done.output
     store = Store(find_home())
     stored, saved = read_adapter(store.get("photos@1").path), read_adapter(new)
     assert stored.tensors.keys() == saved.tensors.keys()
@@ -132,6 +133,25 @@ def test_layers_that_the_base_does_not_have_are_still_refused(bases: dict[str, B
     refused = CliRunner().invoke(app, ["adapters", "import", str(old), "photos", *described])
     assert isinstance(refused.exception, BaseMismatch)
     assert "layers.7" in str(refused.exception)
+
+
+def test_an_update_of_two_fused_layers_is_refused(tmp_path: Path) -> None:
+    base = tiny_vision(tmp_path / "giant", "dinov2", use_swiglu_ffn=True)
+    folder = tiny_adapter(
+        base, tmp_path / "new", kind=HeadKind.SEQUENCE, labels=LABELS, targets=("up_proj", "down_proj")
+    )
+    files = read_adapter(folder)
+    fused = {
+        name.replace("up_proj", "weights_in").replace("down_proj", "weights_out"): tensor
+        for name, tensor in files.tensors.items()
+    }
+    config = {**files.config, "target_modules": ["weights_in", "weights_out"]}
+    write_adapter(folder, AdapterFiles(config, fused))
+    Bases(find_home()).pull(str(base.path))
+    described = ("--task", "image-classification", "--base", "giant", "--labels", ",".join(LABELS))
+    refused = CliRunner().invoke(app, ["adapters", "import", str(folder), "photos", *described])
+    assert isinstance(refused.exception, BaseMismatch)
+    assert "weights_in" in str(refused.exception)
 
 
 def test_the_config_names_modules_that_are_there(bases: dict[str, Base], tmp_path: Path) -> None:

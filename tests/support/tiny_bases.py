@@ -152,16 +152,17 @@ def tiny_encoder_decoder(folder: Path, model_type: str) -> Base:
     return _save(folder, AutoModelForSeq2SeqLM, model_type, settings)
 
 
-def tiny_vision(folder: Path, model_type: str = "vit") -> Base:
+def tiny_vision(folder: Path, model_type: str = "vit", **more: Any) -> Base:
     """Save a two-layer random model of images, of a type in VISION, and its image processor's settings.
 
     A ViT resizes to what it takes, and a DeiT crops the center of what it resizes to, as published; a DINOv2
-    does so with the shorter side, and takes smaller images than its positions are for.
+    does so with the shorter side, and takes smaller images than its positions are for. `more` goes into the
+    config.
 
     Raises:
         ValueError: there is no tiny model of images of this type.
     """
-    settings = _settings("model of images", VISION, model_type)
+    settings = _settings("model of images", VISION, model_type) | more
     model = _made(AutoModel, AutoConfig.for_model(model_type, **settings))
     folder.mkdir(parents=True, exist_ok=True)
     model.save_pretrained(folder)

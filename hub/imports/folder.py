@@ -210,7 +210,7 @@ class _Ready:
 
 @contextmanager
 def _prepared(folder: Path, on: Base, head: HeadKind | None, merged: bool) -> Iterator[_Ready]:
-    """Yield the folder to import, a converted copy where needed: plain LoRA, with current names of modules."""
+    """Yield the folder to import, or a converted copy: plain LoRA, with current names of modules."""
     from hub.imports.vit_names import with_current_names
     from hub.store.content.weights import read_adapter, write_adapter
     from hub.store.peft.peft_folder import MODEL_CONFIG_FILE, head_of, head_rows

@@ -19,7 +19,7 @@ from hub.console.sessions import ConsoleSession, Sessions
 from hub.errors import BadRequest, Forbidden, HubError, NotReady, Unauthorized
 from hub.http.auth import ACCOUNT, CALLER, Right
 from hub.http.deadline import Deadline
-from hub.http.forms import read_form
+from hub.http.forms import FIELD_BYTES, read_form
 from hub.http.hub import hub_of
 from hub.http.origin import check_form
 from hub.http.routes.route import InferRoute
@@ -42,6 +42,7 @@ __all__ = [
 
 SIGN_IN = f"{ROOT}/sign-in"
 FORM_BYTES = 1_048_576  # of a form without a file
+MAX_FILES = 4  # in a request to a deployment
 AGAIN_S = 2  # after which a page that cannot be shown yet loads itself again
 _PHRASES = {status.value: status.phrase for status in HTTPStatus}
 _SESSION = "hub.session"  # scope key: the ConsoleSession of the request
@@ -100,7 +101,14 @@ class ActionRoute(ConsoleRoute):
             check_form(request.scope["headers"])
             await self.admit(request)
             limit, setting = self._limit(request)
-            form = await read_form(request, limit, setting, hub_of(request).limits.body_s, files=self._files)
+            form = await read_form(
+                request,
+                limit,
+                setting,
+                hub_of(request).limits.body_s,
+                files=self._files,
+                field_bytes=self._field_bytes(limit),
+            )
             try:
                 session_of(request).check_form(form.get("token"))
                 request.scope[_FORM] = form
@@ -124,11 +132,22 @@ class ActionRoute(ConsoleRoute):
         """Return the maximum size of the form, and what sets it."""
         return FORM_BYTES, "the limit of a form"
 
+    def _field_bytes(self, limit: int) -> int:
+        """Return the maximum size of a field that is no file, in a form of at most `limit` bytes."""
+        return FIELD_BYTES
+
 
 class AskRoute(ActionRoute):
     """An action that changes nothing: it ends in the time of a request, or when its browser has left."""
 
     _ends_with_client = True
+    _files = MAX_FILES
+
+    def _limit(self, request: Request) -> tuple[int, str]:
+        return max(FORM_BYTES, hub_of(request).limits.body_bytes), "limits.body_bytes"
+
+    def _field_bytes(self, limit: int) -> int:
+        return limit  # a field may hold a file in base64, as the body of a request does
 
     def _seconds(self, limits: LimitSettings) -> float:
         return limits.timeout_s

@@ -11,13 +11,24 @@ from starlette.requests import Request
 
 from hub.errors import BadRequest, RequestTimeout, TooLarge
 
-__all__ = ["read_form"]
+__all__ = ["FIELD_BYTES", "read_form"]
+
+FIELD_BYTES = 1_048_576
 
 
 async def read_form(
-    request: Request, limit: int, setting: str, seconds: float, *, files: int = 0, fields: int = 64
+    request: Request,
+    limit: int,
+    setting: str,
+    seconds: float,
+    *,
+    files: int = 0,
+    fields: int = 64,
+    field_bytes: int = FIELD_BYTES,
 ) -> FormData:
     """Read a form of at most `limit` bytes, which `setting` sets, with at most so many files and fields.
+
+    `field_bytes` is the maximum of one field that is no file: those stay in memory.
 
     Raises:
         BadRequest: the body is no such form.
@@ -37,7 +48,9 @@ async def read_form(
                 raise too_large
             yield part
 
-    parser = MultiPartParser(request.headers, bounded(), max_files=files, max_fields=fields)
+    parser = MultiPartParser(
+        request.headers, bounded(), max_files=files, max_fields=fields, max_part_size=field_bytes
+    )
     try:
         async with asyncio.timeout(seconds):
             return await parser.parse()

@@ -6,17 +6,20 @@ import base64
 import json
 import re
 from collections.abc import Iterator
+from html import unescape
 from pathlib import Path
 
 import httpx
+import numpy as np
 import pytest
 from huggingface_hub import InferenceClient
 from huggingface_hub.errors import HfHubHTTPError
+from PIL import Image
 
 from hub.api import HeadKind
 from tests.console.conftest import Browser
 from tests.e2e.conftest import Hub
-from tests.support.images import image_file, one_colour, write_folders
+from tests.support.images import image_file, image_of, one_colour, write_folders
 from tests.support.tiny import tiny_adapter, tiny_vision
 
 pytestmark = pytest.mark.e2e
@@ -169,6 +172,35 @@ def test_the_console_draws_the_patches_over_the_image(hub: Hub, server: httpx.Cl
     assert 'href="data:image/png;base64,' in shown.text
     assert re.search(r'<rect class="for-4" x="\d+" y="\d+" width="4" height="4">', shown.text)
     assert "Scores of the words" not in shown.text
+
+
+def test_the_console_takes_the_image_as_a_file(hub: Hub, server: httpx.Client) -> None:
+    browser = Browser(server)
+    browser.sign_in((hub.home / "admin.key").read_text().strip())
+    page = browser.get("/console/deployments/photos/try").text
+    assert re.search(r'<input id="f-image" type="file" name="file.image" accept="image/\*">', page)
+
+    def asked(image: bytes, text: str) -> str:
+        parts = {
+            "token": (None, browser.token()),
+            "image": (None, text),
+            "file.image": ("photo.png", image, "image/png"),
+        }
+        answer = server.post("/console/deployments/photos/try", files=parts)
+        assert answer.status_code == 200, answer.text
+        return answer.text
+
+    random = np.random.default_rng(0).integers(0, 256, (600, 600, 3), dtype=np.uint8)
+    large = image_of(Image.fromarray(random))  # more than a field of other forms may have
+    answered = asked(large, text="not read")
+    expected = server.post(PREDICT, json={"image": base64.b64encode(large).decode()}).json()
+    assert expected["scores"].keys() <= set(re.findall(r'<th scope="row">(\w+)</th>', answered))
+    assert "THE FILE IN BASE64" in answered
+    found = re.search(r'name="body" value="([^"]+)"', answered)
+    assert found
+    shown = browser.send("/console/deployments/photos/explain", body=unescape(found[1]), method="attention")
+    assert shown.status_code == 200, shown.text
+    assert 'role="alert"' in asked(b"no image", text="")
 
 
 def test_a_version_is_exported_as_a_graph(hub: Hub, tmp_path: Path) -> None:

@@ -8,15 +8,20 @@ from pathlib import Path
 
 from PIL import Image
 
-__all__ = ["image_file", "one_colour", "write_folders"]
+__all__ = ["image_file", "image_of", "one_colour", "write_folders"]
 
 SIDE = 20  # pixels
 
 
 def image_file(colour: str | tuple[int, int, int], kind: str = "PNG") -> bytes:
     """Return a file with an image of one colour."""
+    return image_of(Image.new("RGB", (SIDE, SIDE), colour), kind)
+
+
+def image_of(image: Image.Image, kind: str = "PNG") -> bytes:
+    """Return the file of an image."""
     written = io.BytesIO()
-    Image.new("RGB", (SIDE, SIDE), colour).save(written, kind)
+    image.save(written, kind)
     return written.getvalue()
 
 

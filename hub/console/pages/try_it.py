@@ -16,7 +16,7 @@ from starlette.responses import Response
 from hub.api import HeadKind
 from hub.console.answers import parts_of
 from hub.console.coloured_words import coloured_patches, coloured_words
-from hub.console.fields import body_of, fields_of
+from hub.console.fields import body_of, fields_of, shortened
 from hub.console.plain_html import plain_html
 from hub.console.render import render
 from hub.console.routes import AskRoute, add_page, common, form_of, html, page, text_of
@@ -57,7 +57,7 @@ async def _show(request: Request, name: str) -> Response:
 async def _ask(request: Request, name: str) -> Response:
     """Ask on behalf of the caller, as the route of the deployment does."""
     route = _route(request, name)
-    body = body_of(_request_schema(route), form_of(request))
+    body = await asyncio.to_thread(body_of, _request_schema(route), form_of(request))
     frame = _frame(request, route, body)
     asked = json.dumps(body).encode()
     try:
@@ -118,15 +118,16 @@ async def _explain(request: Request, name: str) -> Response:
 
 
 def _frame(request: Request, route: Route, body: Mapping[str, Any]) -> Json:
+    schema = _request_schema(route)
     return {
         "name": route.name,
         "task": route.task.spec.name,
         "summary": route.task.spec.summary,
-        "fields": fields_of(_request_schema(route), body),
+        "fields": fields_of(schema, body),
         "body": dict(body),
         "explainers": _explainers(request, route),
         "explanation": None,
-        "snippets": snippets(str(request.base_url), route.name, body),
+        "snippets": snippets(str(request.base_url), route.name, shortened(schema, body)),
         "answer": None,
         "problem": None,
         "drawn": None,

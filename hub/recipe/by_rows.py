@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from hub.api import HeadKind
 
-__all__ = ["FEW_SHOT_BATCH", "FEW_SHOT_CHECKPOINT", "TrainingRows"]
+__all__ = ["BATCH", "FEW_BATCH", "FEW_SHOT_BATCH", "FEW_SHOT_CHECKPOINT", "TrainingRows"]
 
 # docs/results.md compares them with others, and with full fine-tuning.
 MIN_STEPS = 250  # of few rows, which need many epochs

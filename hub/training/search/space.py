@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from hub.errors import BadRecipe
+from hub.recipe.by_rows import BATCH, FEW_BATCH
 from hub.recipe.recipe import Recipe
 from hub.recipe.sections.method import known_method
-from hub.recipe.sections.train import DEFAULT_BATCH
 from hub.recipe.sections.tune import Dimension
 
 __all__ = ["Space", "space_of"]
@@ -100,10 +100,10 @@ def space_of(recipe: Recipe) -> Space:
 
 def _default(recipe: Recipe) -> dict[str, Dimension]:
     kind = recipe.method.type if recipe.method.type != "auto" else "lora"
-    rate, size = known_method(kind).rate, recipe.train.batch_size or DEFAULT_BATCH
+    rate, size = known_method(kind).rate, recipe.train.batch_size
     space = {
         "train.learning_rate": Dimension(low=rate / RATE_RANGE, high=rate * RATE_RANGE, log=True),
-        "train.batch_size": Dimension(values=(size, 2 * size)),
+        "train.batch_size": Dimension(values=(size, 2 * size) if size else (FEW_BATCH, BATCH)),
     }
     if recipe.method.type in ("lora", "few-shot"):
         space["method.rank"] = Dimension(values=(4, 8, 16))

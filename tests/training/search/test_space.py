@@ -54,6 +54,11 @@ def test_without_a_space_the_rate_the_batches_and_the_rank_are_varied(make_recip
         "train.batch_size",
         "method.rank",
     ]
+    batches = [
+        space_of(make_recipe(recipe, *changes)).dimensions["train.batch_size"].values
+        for changes in ((), ("train.batch_size=8",))
+    ]
+    assert batches == [(16, 32), (8, 16)]
     head = space_of(make_recipe(recipe, "method.type=head")).dimensions
     assert "method.rank" not in head
     assert head["train.learning_rate"].low == pytest.approx(0.001)

@@ -2,38 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import aclosing
-from queue import SimpleQueue
-from typing import Any
-
-from pydantic import BaseModel
-from pydantic_core import from_json, to_json
+from typing import TYPE_CHECKING, Any
 
 from hub.client.protocol import Json
 from hub.config import Settings
-from hub.errors import HubError
 from hub.registry.active import activate
 from hub.registry.host import Registry
-from hub.serving.canary.grading import can_agree
-from hub.serving.canary.trial import check_trial, promoted, rolled_back
-from hub.serving.control.fitness import check_fitness
 from hub.serving.describe import (
     describe_change,
     describe_deployment,
-    describe_end,
     describe_event,
     describe_plugins,
     describe_replica,
     describe_task,
 )
-from hub.serving.plugins.rehearsal import rehearse_alone
-from hub.serving.requests.parsing import parse, parse_call
-from hub.serving.residency.reading import read_weights
-from hub.serving.routing.routes import by_name
-from hub.serving.runtime import Runtime
 from hub.store.catalog.replicas import Replicas
 from hub.store.change import Deploy, DeploymentChange
 from hub.store.jobs.describe import describe_job, describe_job_event
@@ -41,6 +25,9 @@ from hub.store.jobs.jobs import Jobs
 from hub.store.jobs.records import EventKind, Page
 from hub.store.records import Version
 from hub.store.store import Store
+
+if TYPE_CHECKING:
+    from hub.client.local_runtime import LocalRuntime
 
 __all__ = ["CatalogClient"]
 
@@ -55,7 +42,7 @@ class CatalogClient:
         self._settings = settings
         self._store = Store.of(settings)
         self._registry = activate(Registry.of(settings))
-        self._local: _LocalRuntime | None = None
+        self._local: LocalRuntime | None = None
         self._starting = threading.Lock()
 
     def __enter__(self) -> CatalogClient:
@@ -69,6 +56,9 @@ class CatalogClient:
     def deploy(self, deployment: str, change: Deploy) -> Json:
         version = self._store.get(change.version)
         if change.trial:
+            from hub.serving.canary.grading import can_agree
+            from hub.serving.canary.trial import check_trial
+
             comparable = can_agree(self._registry.task(version.manifest.serving.task))
             check_trial(self._store, deployment, version, change, comparable=comparable)
         warning = self._check(version)
@@ -76,12 +66,16 @@ class CatalogClient:
         return describe_change(changed, warning=warning)
 
     def promote(self, deployment: str, change: DeploymentChange) -> Json:
+        from hub.serving.canary.trial import promoted
+
         current = self._store.deployment(deployment)
         warning = self._check(promoted(current))
         changed = self._store.promote(deployment, change, seen=current.generation)
         return describe_change(changed, warning=warning)
 
     def rollback(self, deployment: str, change: DeploymentChange) -> Json:
+        from hub.serving.canary.trial import rolled_back
+
         current = self._store.deployment(deployment)
         warning = self._check(rolled_back(current))
         changed = self._store.rollback(deployment, change, seen=current.generation)
@@ -141,10 +135,12 @@ class CatalogClient:
     def _jobs(self) -> Jobs:
         return Jobs(self._store.catalog)
 
-    def _runtime(self) -> _LocalRuntime:
+    def _runtime(self) -> LocalRuntime:
+        from hub.client.local_runtime import LocalRuntime
+
         with self._starting:
             if self._local is None:
-                self._local = _LocalRuntime(self._settings, self._registry)
+                self._local = LocalRuntime(self._settings, self._registry)
         return self._local
 
     def _check(self, version: Version) -> str:
@@ -152,6 +148,10 @@ class CatalogClient:
 
         Returns the reason why it may not fit the installed plugin, or "".
         """
+        from hub.serving.control.fitness import check_fitness
+        from hub.serving.plugins.rehearsal import rehearse_alone
+        from hub.serving.residency.reading import read_weights
+
         serving = version.manifest.serving
         warning = check_fitness(version, self._registry)
         base = self._store.bases.by_fingerprint(serving.base.fingerprint)
@@ -160,59 +160,3 @@ class CatalogClient:
         loaded, limits = self._registry.task(serving.task), self._settings.limits
         rehearse_alone(str(version.ref), version.info, loaded, base, limits=limits)
         return warning
-
-
-class _LocalRuntime:
-    """A runtime and the event loop it answers on, in a thread of their own."""
-
-    def __init__(self, settings: Settings, registry: Registry) -> None:
-        self._limits = settings.limits
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="local-hub", daemon=True)
-        self._thread.start()
-        self._runtime = Runtime(settings, registry, preload=False)
-        self._runtime.start(self._loop).join()
-
-    def predict(self, deployment: str, items: Sequence[Mapping[str, Any]]) -> list[Json]:
-        return asyncio.run_coroutine_threadsafe(self._predict(deployment, items), self._loop).result()
-
-    def stream(self, deployment: str, request: Mapping[str, Any]) -> Iterator[str | Json]:
-        pieces: SimpleQueue[str | Json | Exception] = SimpleQueue()
-        asyncio.run_coroutine_threadsafe(self._stream(deployment, request, pieces), self._loop)
-        while True:
-            piece = pieces.get()
-            if isinstance(piece, Exception):
-                raise piece
-            yield piece
-            if not isinstance(piece, str):
-                return
-
-    def close(self) -> None:
-        self._runtime.close()
-        self._runtime.registry.unload()
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
-
-    async def _predict(self, deployment: str, items: Sequence[Mapping[str, Any]]) -> list[Json]:
-        with await self._runtime.router.admit(by_name(deployment)) as admission:
-            body = to_json({"items": list(items)})
-            requests, _ = parse_call(body, admission.route.task.request, self._limits.items)
-            answers = await self._runtime.pipeline.run(admission, requests)
-        return [_outcome(item, body) for item, body in zip(answers.items, answers.bodies, strict=True)]
-
-    async def _stream(
-        self, deployment: str, request: Mapping[str, Any], pieces: SimpleQueue[str | Json | Exception]
-    ) -> None:
-        try:
-            with await self._runtime.router.admit(by_name(deployment)) as admission:
-                parsed = parse(to_json(dict(request)), admission.route.task.request)
-                async with aclosing(self._runtime.pipeline.stream(admission, parsed)) as answer:
-                    async for piece in answer:
-                        pieces.put(piece if isinstance(piece, str) else describe_end(piece))
-        except Exception as error:  # raised in the thread that waits
-            pieces.put(error)
-
-
-def _outcome(item: BaseModel | HubError, body: bytes) -> Json:
-    return dict(item.to_json()) if isinstance(item, HubError) else {"result": from_json(body)}

@@ -18,7 +18,7 @@ from hub.cli.train import train
 from hub.cli.tune import tune
 from hub.config import load_settings
 from hub.errors import BadRequest, MissingExtra
-from tests.fixtures.ray_cluster import workers_of
+from tests.fixtures.ray_cluster import NICENESS, workers_of
 from tests.support.preloaded import preloaded
 from tests.support.waiting import until
 from tests.training.search.conftest import ROWS
@@ -70,6 +70,7 @@ def test_without_an_address_a_cluster_on_loopback_lives_as_long_as_the_command(t
     (tmp_path / "recipe.yaml").write_text("name: demo\ntask: sentiment\nbase: tiny\ndata: a.csv\n")
     command = ("tune", str(tmp_path / "recipe.yaml"), "--on", "ray", "--workers", "1")
     environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    environment |= NICENESS
     said = tmp_path / "said"
     with said.open("w") as out:
         running = preloaded().start("hub", *command, env=environment, stdout=out, stderr=out)

@@ -147,7 +147,7 @@ def layer_shapes(base: Base) -> dict[str, tuple[int, ...]]:
 
 def _vision_shapes(shapes: dict[str, tuple[int, ...]], model_type: str) -> dict[str, tuple[int, ...]]:
     """Name the weights of a ViT as modules; one matrix of a DINOv2 with gates becomes two layers."""
-    found = {}
+    found: dict[str, tuple[int, ...]] = {}
     for name, shape in shapes.items():
         if _FUSED in name:
             found |= {name.replace(_FUSED, half): (shape[0] // 2, *shape[1:]) for half in _HALVES}

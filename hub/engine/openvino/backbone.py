@@ -16,6 +16,9 @@ from hub.engine.torch.stacks import Parts, Stacks, Values
 
 __all__ = ["OpenVinoBackbone", "computes_in_bf16"]
 
+RANK_AXIS = {"a": 1, "b": 1}
+"""Of own stacks: `a` [S+1, r, in], so that those of several slots are one matrix, as `b` are."""
+
 
 class OpenVinoBackbone(GraphBackbone):
     """Runs rows in float32 on the torch backbone's stacks, or in bf16 on stacks of its own."""
@@ -37,7 +40,9 @@ class OpenVinoBackbone(GraphBackbone):
         self._longest = longest
         self._own = None
         if dtype is not reference.dtype:
-            self._own = Stacks(slots, reference.device, dtype, publish=_nowhere, own=_none)
+            self._own = Stacks(
+                slots, reference.device, dtype, publish=_nowhere, own=_none, rank_axis=RANK_AXIS
+            )
 
     @property
     def stacks_read(self) -> Stacks:
@@ -49,12 +54,22 @@ class OpenVinoBackbone(GraphBackbone):
 
     def write(self, slot: int, values: Values, *, allowed: bool = True) -> None:
         if self._own:
-            self._own.write(slot, values)
+            self._own.write(slot, _rank_first(values))
         super().write(slot, values, allowed=allowed)
 
     def _open(self, file: Path, stacks: Sequence[str]) -> OpenVinoGraph:
         weights = dict(self._reference.model.named_parameters())
-        return OpenVinoGraph(file, stacks, self._dtype, self._threads, weights, self._longest)
+        return OpenVinoGraph(
+            file, stacks, self._dtype, self._threads, weights, self._longest, rank_first=self._own is not None
+        )
+
+
+def _rank_first(values: Values) -> Values:
+    """Return values whose `a` is [r, in]."""
+    return {
+        layer: {part: value.mT if part == "a" else value for part, value in parts.items()}
+        for layer, parts in values.items()
+    }
 
 
 def _nowhere(layer: str, parts: Parts) -> None:

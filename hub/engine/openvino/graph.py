@@ -52,7 +52,7 @@ class OpenVinoGraph:
 
     The stacks have `dtype`, in which the linear layers are computed; a norm or a softmax is in float32. The
     weights of the graph that are in `weights` (by path in the base) are those tensors, in float32; OpenVINO
-    keeps a repacked copy of a linear layer's.
+    keeps a repacked copy of a linear layer's. With `rank_first`, the stacks of `a` are [S+1, r, in].
     """
 
     def __init__(
@@ -63,11 +63,13 @@ class OpenVinoGraph:
         threads: int,
         weights: Mapping[str, Tensor],
         longest: int,
+        *,
+        rank_first: bool = False,
     ) -> None:
         model = _core().read_model(file)
         found = {name: t.detach() for name, t in weights.items() if t.dtype is torch.float32}
         self._weights, linear = _share(model, found)
-        _read_stacks_in(model, frozenset(stacks), dtype)
+        _read_stacks_in(model, frozenset(stacks), dtype, rank_first=rank_first)
         model.validate_nodes_and_infer_types()
         self._compiled = _core().compile_model(
             model,
@@ -133,21 +135,63 @@ def _shared(tensor: Tensor) -> openvino.Tensor:
     return openvino.Tensor(tensor.numpy(), shared_memory=True)
 
 
-def _read_stacks_in(model: openvino.Model, stacks: Set[str], dtype: torch.dtype) -> None:
-    """Give the inputs for stacks another dtype; what a row gathers from them is converted, not the stack."""
-    if dtype is torch.float32:
+def _read_stacks_in(model: openvino.Model, stacks: Set[str], dtype: torch.dtype, *, rank_first: bool) -> None:
+    """Give the inputs for stacks another dtype, and those of `a` another layout.
+
+    What a row gathers from a stack is converted, not the stack.
+    """
+    if dtype is torch.float32 and not rank_first:
         return
     for parameter in model.get_parameters():
-        if parameter.get_friendly_name() not in stacks:
+        name = parameter.get_friendly_name()
+        if name not in stacks:
             continue
         parameter.set_element_type(_DTYPES[dtype])
+        turned = rank_first and name.startswith("a.")
+        if turned:
+            slots, width, rank = parameter.get_partial_shape()
+            parameter.set_partial_shape(openvino.PartialShape([slots, rank, width]))
         for reader in parameter.output(0).get_target_inputs():
             node = reader.get_node()
             assert node.get_type_name() == "Gather", "every stack is read by index_select"
             readers = node.output(0).get_target_inputs()
             converted = opset13.convert(node.output(0), "f32")
             for each in readers:
-                each.replace_source_output(converted.output(0))
+                if turned:
+                    _read_rank_first(each, converted)
+                else:
+                    each.replace_source_output(converted.output(0))
+
+
+def _read_rank_first(reader: openvino.Input, gathered: openvino.Node) -> None:
+    """Give a reader of gathered [..., in, r] what was gathered as [..., r, in].
+
+    A product of x with all the `a` of a sequence, a transposed and reshaped copy in the exported graph, reads
+    them as they lie in memory: a single row takes a tenth less time.
+    """
+    if product := _product_of(reader.get_node()):
+        width = product.input(1).get_partial_shape()[1].get_length()
+        shape = opset13.constant(np.array([0, -1, width]))
+        rows = opset13.reshape(gathered, shape, special_zero=True)  # [B, K * r, in]
+        made = opset13.matmul(product.input_value(0), rows, transpose_a=False, transpose_b=True)
+        for each in product.output(0).get_target_inputs():
+            each.replace_source_output(made.output(0))
+        return
+    dimensions = gathered.output(0).get_partial_shape().rank.get_length()
+    order = [*range(dimensions - 2), dimensions - 1, dimensions - 2]
+    reader.replace_source_output(opset13.transpose(gathered, opset13.constant(np.array(order))).output(0))
+
+
+def _product_of(node: openvino.Node) -> openvino.Node | None:
+    """Return the product behind nodes that make gathered `a` [B, K, in, r] one matrix [B, in, K * r]."""
+    for expected in ("Transpose", "Reshape"):
+        readers = node.output(0).get_target_inputs()
+        if node.get_type_name() != expected or len(readers) != 1:
+            return None
+        reader = next(iter(readers))
+        node = reader.get_node()
+    is_product = node.get_type_name() == "MatMul" and reader.get_index() == 1
+    return node if is_product and not node.get_attributes()["transpose_b"] else None
 
 
 def _share(model: openvino.Model, weights: Mapping[str, Tensor]) -> tuple[list[Tensor], int]:

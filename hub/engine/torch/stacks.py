@@ -56,7 +56,8 @@ class Stacks:
     """All layers' parts on one device, in one dtype.
 
     `publish(layer, parts)` is called when a layer's parts were replaced; `own(layer, part)` gives the
-    layer's own weight or bias, which fills slots that do not replace it (None: zeros).
+    layer's own weight or bias, which fills slots that do not replace it (None: zeros). `rank_axis` is that of
+    the parts which have a rank, where values and stacks have another layout than that of `Parts`.
     """
 
     def __init__(
@@ -67,7 +68,9 @@ class Stacks:
         *,
         publish: Callable[[str, Parts], None],
         own: Callable[[str, str], Tensor | None],
+        rank_axis: Mapping[str, int] = MappingProxyType(RANK_AXIS),
     ) -> None:
+        self._rank_axis = rank_axis
         self._rows = slots + 1
         self._device = device
         self._dtype = dtype
@@ -164,7 +167,7 @@ class Stacks:
         if size := self._sizes.needed(layer, part):
             return size
         room = tuple(stack.shape[1:])
-        if axis := RANK_AXIS.get(part):  # an exported graph reads the stack even if no slot uses it
+        if axis := self._rank_axis.get(part):  # an exported graph reads the stack even if no slot uses it
             return (*room[: axis - 1], 1, *room[axis:])
         if part in _OWN and self._own(layer, part) is None:
             return (1, *room[1:])

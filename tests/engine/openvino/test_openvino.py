@@ -20,7 +20,7 @@ from hub.errors import BadConfig, MissingExtra
 from tests.support.backbones import run_on
 
 graph = pytest.importorskip("hub.engine.openvino.graph")
-
+OpenVinoBackbone = pytest.importorskip("hub.engine.openvino.backbone").OpenVinoBackbone
 
 TORCH, FP32, BF16 = "torch float32", "openvino float32", "openvino bfloat16"
 NAMES = {"openvino": FP32, "openvino-bf16": BF16}
@@ -82,6 +82,51 @@ def test_bf16_is_close_to_float32(bert, trained, engine_of, fill, monkeypatch):
     expected = np.stack([adapters[row.slot - 1].alone(row.row) for row in rows])
     assert_near("openvino-bf16", got, expected)
     assert np.abs(got - expected).max() > 1e-6, "this was computed in float32"
+
+
+@pytest.mark.parametrize("family", ["bert", "deberta-v2", "modernbert"])
+def test_own_stacks_are_read_in_their_own_layout_without_loss(
+    family, base_of, trained, engine_of, fill, monkeypatch
+):
+    """In float32, for the sake of the test: rows packed or not, ranks that differ and grow."""
+    made = OpenVinoBackbone.__init__
+
+    def with_own(self, exporter, reference, threads, dtype, **more):
+        made(self, exporter, reference, threads, torch.bfloat16, **more)
+        self._dtype, self._own._dtype = dtype, dtype
+
+    monkeypatch.setattr(OpenVinoBackbone, "__init__", with_own)
+    base = base_of(family)
+    adapters = [
+        trained(base, HeadKind.SEQUENCE, labels=3, seed=n, **asked)
+        for n, asked in enumerate(({"rank": 4}, {"rank": 9}, {"rank": 3, "use_dora": True}), 80)
+    ]
+    engine = engine_of(base, "openvino", slots=3)
+    fill(engine, adapters)
+    [backbone] = engine._backbones.graphs
+    stacks = [parts.a for parts in backbone.stacks_read.layers.values()]
+    assert {tuple(stack.shape[:2]) for stack in stacks} == {(4, 9)}
+    rows = [a.row(slot, n, seed=n) for n in (3, 17, 40) for slot, a in enumerate(adapters, 1)]
+    for row, output in zip(rows, run_on(engine, backbone.name, rows), strict=True):
+        np.testing.assert_allclose(output.values, adapters[row.slot - 1].alone(row.row), atol=1e-4)
+
+
+def test_nothing_turns_what_sequences_gather_from_own_stacks(bert, wide, engine_of, fill, monkeypatch):
+    monkeypatch.setattr("hub.engine.openvino.backbone.computes_in_bf16", lambda: True)
+    read = graph._read_stacks_in
+    turned = []
+
+    def seen(model, stacks, dtype, **more):
+        read(model, stacks, dtype, **more)
+        for parameter in model.get_parameters():
+            if parameter.get_friendly_name().startswith("a."):
+                [gather] = (reader.get_node() for reader in parameter.output(0).get_target_inputs())
+                [convert] = (reader.get_node() for reader in gather.output(0).get_target_inputs())
+                turned.extend(r.get_node().get_type_name() for r in convert.output(0).get_target_inputs())
+
+    monkeypatch.setattr(graph, "_read_stacks_in", seen)
+    fill(engine_of(bert, "openvino-bf16"), [wide])
+    assert set(turned) == {"Reshape"}
 
 
 def test_replaced_stacks_are_freed(kind, bert, trained, wide, engine_of, fill):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Sequence, Set
 from contextlib import nullcontext
 from typing import Protocol
@@ -27,6 +28,8 @@ from hub.engine.torch.tensors import BatchTensors
 __all__ = ["Backbone", "Backbones", "Order"]
 
 log = logging.getLogger(__name__)
+
+RETRY_S = 300.0  # after which a graph that could not be made is tried again; doubled by each failure
 
 
 class Backbone(Protocol):
@@ -90,6 +93,7 @@ class Backbones:
         self.busy = threading.Lock()
         """Held while a backbone runs or is measured, because they share the cores."""
         self._failure = self._unmeasured = ""
+        self._failures, self._retry_at = 0, 0.0
         self._closed = self._bare = False
         self._changed = threading.Condition()  # taken before `busy`
         self._worker: threading.Thread | None = None
@@ -198,7 +202,9 @@ class Backbones:
             graph.close()
 
     def _prepare(self) -> None:
-        """Start to export a missing graph or to measure, unless that is in progress or has failed."""
+        """Start to export a missing graph or to measure, unless that is in progress or has just failed."""
+        if self._failure and time.monotonic() >= self._retry_at:
+            self._failure = ""
         if self._worker or self._closed or self._failure or not (self._missing() or self._measures_torch()):
             return
         self._worker = threading.Thread(target=self._work, name="graphs", daemon=True)
@@ -244,6 +250,8 @@ class Backbones:
                     self.drop(graph.name)
                     continue
                 self._failure = f"Some or all rows run on torch: {error}"
+                self._retry_at = time.monotonic() + RETRY_S * 2**self._failures
+                self._failures += 1
                 if not self._closed:
                     log.warning("%s", self._failure)
                 return

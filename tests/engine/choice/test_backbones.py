@@ -222,7 +222,7 @@ def test_a_cleared_slot_runs_on_the_graph_and_a_slot_is_what_was_written_last(
 
 
 @pytest.mark.parametrize("error", [EngineFailed("Exporting failed: no room"), RuntimeError("no room")])
-def test_a_failed_export_leaves_torch_says_why_and_is_not_tried_again(
+def test_a_failed_export_leaves_torch_says_why_and_is_not_tried_again_at_once(
     make: Make, exporter: Exporter, error: Exception, caplog: pytest.LogCaptureFixture
 ) -> None:
     backbones = make()
@@ -238,6 +238,28 @@ def test_a_failed_export_leaves_torch_says_why_and_is_not_tried_again(
     backbones.write(2, WIDE)
     assert backbones.settle(TIMEOUT)
     assert len(exporter.orders) == 1
+
+
+def test_a_write_tries_again_after_some_minutes_and_later_each_time(
+    make: Make, exporter: Exporter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 1000.0
+    monkeypatch.setattr("hub.engine.choice.backbones.time", SimpleNamespace(monotonic=lambda: now))
+    backbones = make()
+    exporter.error = EngineFailed("no room")
+    exporter.ready.set()
+    tried = []
+    for minutes in (0, 4, 6, 14, 16):
+        now = 1000.0 + 60 * minutes
+        backbones.write(1, NARROW)
+        assert backbones.settle(TIMEOUT)
+        tried.append(len(exporter.orders))
+    assert tried == [1, 1, 2, 2, 3]
+    exporter.error = None
+    now += 60 * 60
+    backbones.write(1, NARROW)
+    assert backbones.settle(TIMEOUT)
+    assert (backbones.note, ran(backbones, 1)) == ("", ONNX)
 
 
 def test_a_later_failure_leaves_the_graph_there_was(make: Make, exporter: Exporter) -> None:

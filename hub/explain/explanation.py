@@ -11,6 +11,10 @@ from hub.explain.token_spans import TokenPlace
 
 __all__ = ["Explanation", "ImageExplanation", "PatchGrid", "Word"]
 
+# Keys of both kinds of explanation as JSON, before and after those of its own.
+_FIRST = ("name", "version", "method", "target", "score")
+_LAST = ("baseline_score", "convergence_delta", "steps", "row", "rows")
+
 
 @dataclass(frozen=True, slots=True)
 class Word:
@@ -61,11 +65,7 @@ class Explanation:
     def to_json(self) -> dict[str, Any]:
         """Return JSON values; tokens outside the texts have null as field and offsets."""
         return {
-            "name": self.name,
-            "version": self.version,
-            "method": self.method,
-            "target": self.target,
-            "score": self.score,
+            **_fields(self, _FIRST),
             "position": self.position,
             "tokens": list(self.tokens),
             "fields": [place.field if place else None for place in self.places],
@@ -80,11 +80,7 @@ class Explanation:
                 }
                 for word in self.merged()
             ],
-            "baseline_score": self.baseline_score,
-            "convergence_delta": self.convergence_delta,
-            "steps": self.steps,
-            "row": self.row,
-            "rows": self.rows,
+            **_fields(self, _LAST),
         }
 
 
@@ -136,16 +132,12 @@ class ImageExplanation:
     def to_json(self) -> dict[str, Any]:
         """Return JSON values, without the picture."""
         return {
-            "name": self.name,
-            "version": self.version,
-            "method": self.method,
-            "target": self.target,
-            "score": self.score,
+            **_fields(self, _FIRST),
             "grid": asdict(self.grid),
             "patches": [list(row) for row in self.patches],
-            "baseline_score": self.baseline_score,
-            "convergence_delta": self.convergence_delta,
-            "steps": self.steps,
-            "row": self.row,
-            "rows": self.rows,
+            **_fields(self, _LAST),
         }
+
+
+def _fields(explanation: Explanation | ImageExplanation, names: tuple[str, ...]) -> dict[str, Any]:
+    return {name: getattr(explanation, name) for name in names}

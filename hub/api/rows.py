@@ -23,10 +23,21 @@ class HeadKind(StrEnum):
     """The head that the engine computes for a row; determines the shape of `Output.values`."""
 
     SEQUENCE = "sequence"  # [C]     one score per label, or [1] a number (see TargetKind)
+    SEQUENCE_MEAN = "sequence-mean"  # [C]     the same from the mean over the tokens; see `declared`
     TOKEN = "token"  # [T, C]  one score per token and label
     SPAN = "span"  # [T, 2]  start and end score per token
     EMBEDDING = "embedding"  # [H]     the pooled vector; without pooling, [T, H]
     GENERATE = "generate"  # text    no values: `Output.text`
+
+    @property
+    def declared(self) -> HeadKind:
+        """The kind that a task declares for such outputs; whether tokens are averaged, training decides."""
+        return HeadKind.SEQUENCE if self is HeadKind.SEQUENCE_MEAN else self
+
+    @property
+    def layered(self) -> HeadKind:
+        """The kind whose class in transformers has the layers: a head of tokens also scores their mean."""
+        return HeadKind.TOKEN if self is HeadKind.SEQUENCE_MEAN else self
 
 
 class TargetKind(StrEnum):

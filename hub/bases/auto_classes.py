@@ -24,4 +24,4 @@ def auto_class(head: HeadKind, base: BaseKind) -> str:
         return "AutoModelForImageClassification"
     if head is HeadKind.GENERATE and base is BaseKind.ENCODER_DECODER:
         return "AutoModelForSeq2SeqLM"
-    return AUTO_CLASSES[head]
+    return AUTO_CLASSES[head.layered]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from hub.api import ImageInput
+from hub.api import ImageInput, Pooling
 
 __all__ = ["Base", "BaseKind"]
 
@@ -30,7 +30,8 @@ class Base:
     """A pulled base: a folder with config.json, model.safetensors, and tokenizer or image processor files.
 
     `fingerprint` is the sha256 over all of them; `max_length` is in tokens. `image` is how one of kind VISION
-    takes images.
+    takes images. `pooling` is that with which it was trained to make vectors; None if it was not, or if
+    nobody says.
     """
 
     name: str
@@ -41,3 +42,4 @@ class Base:
     max_length: int
     path: Path
     image: ImageInput | None = None
+    pooling: Pooling | None = None

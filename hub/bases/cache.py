@@ -13,11 +13,11 @@ from typing import Any
 from filelock import FileLock, Timeout
 from pydantic import TypeAdapter
 
-from hub.api import ImageInput
+from hub.api import ImageInput, Pooling
 from hub.bases.base import Base, BaseKind
 from hub.bases.fingerprint import fingerprint, read_json
 from hub.bases.inspect import check_model_folder, inspect_folder
-from hub.bases.sources import FolderSource, Source, parse_source
+from hub.bases.sources import KNOWN_POOLINGS, FolderSource, Source, parse_source
 from hub.errors import BadBase, Conflict, NotFound
 from hub.files import move_folder
 from hub.names import check_name
@@ -138,6 +138,7 @@ def _load(path: Path) -> Base:
             max_length=record["max_length"],
             path=path,
             image=_image(record.get("image")),
+            pooling=_pooling(record),
         )
     except (KeyError, ValueError, TypeError) as error:
         raise BadBase(
@@ -149,13 +150,21 @@ def _image(record: dict[str, Any] | None) -> ImageInput | None:
     return None if record is None else TypeAdapter(ImageInput).validate_python(record)
 
 
+def _pooling(record: dict[str, Any]) -> Pooling | None:
+    """Return the recorded pooling; of a base that was pulled before it was recorded, what is known of it."""
+    if "pooling" not in record:
+        return KNOWN_POOLINGS.get(record["source"])
+    return None if record["pooling"] is None else Pooling(record["pooling"])
+
+
 def _seal(folder: Path, name: str, source: str) -> None:
     check_model_folder(folder)
     facts = inspect_folder(folder)
     record = {"name": name, "source": source, "fingerprint": fingerprint(folder), **asdict(facts)}
     (folder / RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-    for path in folder.iterdir():
-        path.chmod(0o644)
+    for path in folder.rglob("*"):
+        if path.is_file():
+            path.chmod(0o644)
 
 
 @contextmanager

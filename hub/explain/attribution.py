@@ -101,7 +101,8 @@ def explain_rows(
     try:
         if serving.image:
             return explain_image(model, tokenizer, version.info, serving.image, rows, options)
-        return explain_row(model, tokenizer, serving.head, version.info, rows, texts, options)
+        head = serving.head.declared
+        return explain_row(model, tokenizer, head, version.info, rows, texts, options)
     finally:  # frees the memory at once: modules are in reference cycles, which only the collector ends
         for parameter in model.parameters():
             parameter.data = parameter.data.new_empty(0)
@@ -109,7 +110,7 @@ def explain_rows(
 
 def _check_head(version: Version) -> None:
     serving = version.manifest.serving
-    if serving.head not in EXPLAINED:
+    if serving.head.declared not in EXPLAINED:
         raise BadRequest(
             f"{version.ref} cannot be explained: its task {serving.task} has {serving.head.value} outputs. "
             "Only scores of labels, tokens and spans can be explained."

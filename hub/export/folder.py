@@ -42,6 +42,9 @@ _MULTI_LABEL = "The scores are [texts, labels]: the sigmoid of each score is the
 _IMAGES = """The scores are [images, labels]: the label is the one with the largest score, and the softmax of
 the scores gives the probabilities. Before it is resized, the hub turns an image as its EXIF data says, and
 puts what is transparent over white."""
+_MEANS = """mask = inputs["attention_mask"].unsqueeze(-1)
+scores = (outputs.logits * mask).sum(1) / mask.sum(1)
+"""
 _NUMBER = "The scores are [texts, 1]: the number of each text, in the units of the training data."
 _LEVELS = " The answer is the nearest of the levels {levels}."
 _SETTINGS = f"""{TASK_FILE} has the labels in the order of the scores, the maximum number of tokens, and the
@@ -165,7 +168,10 @@ def _transformers_code(name: str, head: HeadKind) -> str:
     if head is HeadKind.GENERATE:
         run = 'tokens = model.generate(**tokenizer("A prompt.", return_tensors="pt"), max_new_tokens=32)\n'
     else:
-        run = f'outputs = model(**tokenizer({_example(head)}, padding=True, return_tensors="pt"))\n'
+        inputs = f'inputs = tokenizer({_example(head)}, padding=True, return_tensors="pt")\n'
+        run = f"{inputs}outputs = model(**inputs)\n"
+    if head is HeadKind.SEQUENCE_MEAN:
+        run += _MEANS
     return imports + tokenizer + model + run
 
 
@@ -174,14 +180,14 @@ def _example(head: HeadKind) -> str:
 
 
 def _notes(serving: Serving, form: Format) -> str:
-    multi_label = serving.head is HeadKind.SEQUENCE and serving.settings.get("multi_label")
+    multi_label = serving.head.declared is HeadKind.SEQUENCE and serving.settings.get("multi_label")
     pooling = _POOLED[Pooling(serving.settings.get("pooling", Pooling.MEAN))]
     if serving.numbers:
         levels = ", ".join(f"{level:g}" for level in serving.numbers.levels)
         return f"{_NUMBER}{_LEVELS.format(levels=levels) if levels else ''}\n\n{_SETTINGS}"
     if serving.image and not multi_label:
         return f"{_IMAGES}\n\n{_SETTINGS}"
-    meaning = _MULTI_LABEL if multi_label else _MEANING[serving.head].format(pooling=pooling)
+    meaning = _MULTI_LABEL if multi_label else _MEANING[serving.head.declared].format(pooling=pooling)
     if serving.head is HeadKind.EMBEDDING and form is Format.MERGED:
         meaning += ' sentence-transformers does both: SentenceTransformer(".") loads this folder too.'
     return f"{meaning}\n\n{_SETTINGS}"

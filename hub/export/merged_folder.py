@@ -10,6 +10,7 @@ import transformers
 from hub.api import HeadKind
 from hub.bases.auto_classes import auto_class
 from hub.bases.base import Base
+from hub.engine.peft.averaged import averaged
 from hub.engine.quiet import peft_quiet
 from hub.engine.torch.loading import one_load_at_a_time
 from hub.export.folder import copy_processor, write_about
@@ -43,6 +44,8 @@ def write_merged(version: Version, base: Base, folder: Path, progress: Progress)
         merge(reference.adapted, serving).save_pretrained(folder)
         with one_load_at_a_time:
             model = factory.from_pretrained(folder, local_files_only=True).eval()
+    if serving.head is HeadKind.SEQUENCE_MEAN:
+        averaged(model)
     progress("write weights", 1, 1)
     if serving.head is HeadKind.EMBEDDING:
         write_modules(folder, serving, model.config.hidden_size)

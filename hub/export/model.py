@@ -40,6 +40,7 @@ __all__ = [
 
 OUTPUTS: Mapping[HeadKind, tuple[str, ...]] = {
     HeadKind.SEQUENCE: ("logits",),  # [B, C]
+    HeadKind.SEQUENCE_MEAN: ("logits",),  # [B, C]
     HeadKind.TOKEN: ("logits",),  # [B, T, C]
     HeadKind.SPAN: ("start_logits", "end_logits"),  # [B, T] each
     HeadKind.EMBEDDING: ("embedding",),  # [B, H]
@@ -127,12 +128,12 @@ def merge(adapted: PeftModel, serving: Serving) -> PreTrainedModel:
         merged = merge_with_peft(adapted)
     except UnsupportedAdapter as error:
         raise UnsupportedFormat(f"{error} Use --format peft.") from error
-    if serving.labels and serving.head in (HeadKind.SEQUENCE, HeadKind.TOKEN):
+    if serving.labels and serving.head.declared in (HeadKind.SEQUENCE, HeadKind.TOKEN):
         merged.config.id2label = dict(enumerate(serving.labels))
         merged.config.label2id = {label: index for index, label in enumerate(serving.labels)}
     if serving.numbers:
         merged.config.problem_type = "regression"
-    elif serving.head is HeadKind.SEQUENCE:
+    elif serving.head.declared is HeadKind.SEQUENCE:
         multi_label = bool(serving.settings.get("multi_label"))
         merged.config.problem_type = f"{'multi' if multi_label else 'single'}_label_classification"
     return merged

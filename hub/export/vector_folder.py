@@ -6,13 +6,13 @@ import json
 from pathlib import Path
 from typing import Any
 
+from hub.bases.pooling import POOLING_FILE, POOLING_MODES
 from hub.store.manifest import Serving
 from hub.vectors import Pooling
 
 __all__ = ["write_modules"]
 
-_MODES = {Pooling.MEAN: "mean_tokens", Pooling.CLS: "cls_token", Pooling.LAST: "lasttoken"}
-_POOLING, _NORMALIZE = "1_Pooling", "2_Normalize"
+_POOLING, _NORMALIZE = POOLING_FILE.partition("/")[0], "2_Normalize"
 
 
 def write_modules(folder: Path, serving: Serving, width: int) -> None:
@@ -27,11 +27,11 @@ def write_modules(folder: Path, serving: Serving, width: int) -> None:
         for index, (path, kind) in enumerate(kinds)
     ]
     prompts = {"query": settings.get("query_prompt", ""), "document": settings.get("text_prompt", "")}
-    modes = {f"pooling_mode_{mode}": kind is pooling for kind, mode in _MODES.items()}
+    modes = {mode: kind is pooling for kind, mode in POOLING_MODES.items()}
     _write(folder / "modules.json", modules)
     _write(folder / "sentence_bert_config.json", {"max_seq_length": serving.max_length})
     _write(folder / "config_sentence_transformers.json", {"prompts": prompts, "default_prompt_name": None})
-    _write(folder / _POOLING / "config.json", {"word_embedding_dimension": width, **modes})
+    _write(folder / POOLING_FILE, {"word_embedding_dimension": width, **modes})
     if len(kinds) > 2:
         (folder / _NORMALIZE).mkdir()
 

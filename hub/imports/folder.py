@@ -248,7 +248,7 @@ def _task_check(workspace: Workspace, folder: Path) -> Any:
 
     def check(files: AdapterFiles, serving: Serving) -> None:
         expected = workspace.registry.spec(serving.task).head
-        if serving.head is not expected:
+        if serving.head.declared is not expected:
             raise BadAdapter(
                 f"The task {serving.task!r} needs a {expected} head, and this adapter has a {serving.head} "
                 "head. Choose another task."

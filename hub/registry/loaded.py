@@ -86,8 +86,8 @@ def check_spec(spec: object) -> TaskSpec:
     if not isinstance(spec.summary, str) or not spec.summary.strip():
         raise BadPlugin(f"Task {spec.name!r} has no summary: say in one sentence what it does.")
     head: object = spec.head
-    if not isinstance(head, HeadKind):
-        kinds = ", ".join(f"HeadKind.{kind.name}" for kind in HeadKind)
+    if not isinstance(head, HeadKind) or head is not head.declared:
+        kinds = ", ".join(f"HeadKind.{kind.name}" for kind in HeadKind if kind is kind.declared)
         raise BadPlugin(f"Task {spec.name!r} has head {head!r:.80}; use one of {kinds}.")
     target: object = spec.target
     if not isinstance(target, TargetKind):

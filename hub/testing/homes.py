@@ -147,7 +147,7 @@ def plain_adapter(
 ) -> Path:
     """Write a rank-2 LoRA of one layer and a head, as PEFT would, with numbers drawn from `seed`."""
     random = np.random.default_rng(seed)
-    head, task_type = _HEADS[kind]
+    head, task_type = _HEADS[kind.layered]
     shapes: dict[str, tuple[int, ...]] = {
         f"{module}.lora_A.weight": (2, hidden),
         f"{module}.lora_B.weight": (hidden, 2),

@@ -38,7 +38,7 @@ def disagreeing(
             "augment.check", f"model needs a label for each text as a whole, unlike task {plan.recipe.task}"
         )
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    model = load_adapted(adapter, plan.base, plan.head, len(plan.serving.labels), device)
+    model = load_adapted(adapter, plan.base, plan.serving.head, len(plan.serving.labels), device)
     known = evaluator.labelled(evaluator.run(model, progress).outputs)
     if known is None:
         return []

@@ -29,6 +29,7 @@ from hub.registry.kinds import METRICS
 from hub.registry.loaded import LoadedTask, plugin_call
 from hub.registry.opening import use_plugins
 from hub.store.manifest import BaseRef, DataRef, NumberScale, Serving
+from hub.training.pooled import head_kind
 
 __all__ = ["Plan", "checked_rows", "make_plan", "settled"]
 
@@ -52,6 +53,7 @@ class Plan:
 
     @property
     def head(self) -> HeadKind:
+        """The kind of its outputs; `serving.head` says which head makes them."""
         return self.loaded.spec.head
 
     @property
@@ -129,7 +131,7 @@ def make_plan(
     recipe = recipe.settled(rows)
     serving = Serving(
         task=recipe.task,
-        head=loaded.spec.head,
+        head=head_kind(recipe, loaded.spec, base),
         base=BaseRef(name=base.name, source=base.source, fingerprint=base.fingerprint),
         labels=_head_labels(recipe, loaded, dataset, settings, max_length),
         settings=settings,

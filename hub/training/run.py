@@ -287,13 +287,13 @@ def _check_slices(plan: Plan) -> None:
 def new_model(plan: Plan, features: Sequence[Features]) -> PeftModel:
     """Return the base with a new head and adapter, initialized by the seed."""
     set_seed(plan.recipe.train.seed)
-    model = load_base(plan.base, plan.head, len(plan.serving.labels), plan.recipe.train.dropout)
+    model = load_base(plan.base, plan.serving.head, len(plan.serving.labels), plan.recipe.train.dropout)
     if plan.serving.numbers:
         model.config.problem_type = "regression"
     elif plan.head is HeadKind.SEQUENCE:
         multi_label = isinstance(features[0]["labels"], list)
         model.config.problem_type = f"{'multi' if multi_label else 'single'}_label_classification"
-    return add_adapter(model, plan.recipe, plan.head)
+    return add_adapter(model, plan.recipe, plan.serving.head)
 
 
 def _stored_as(plan: Plan) -> torch.dtype:
@@ -317,7 +317,7 @@ def _stored(
     # In fp16, a number such as the year 1985 has steps of 1.
     round_weights(model, dtype, whole_head=numbers is not None)
     save_adapter(model, folder, dtype, initial, whole_head=numbers is not None)
-    stored = load_adapted(folder, plan.base, plan.head, len(plan.serving.labels), model.device)
+    stored = load_adapted(folder, plan.base, plan.serving.head, len(plan.serving.labels), model.device)
     difference = _largest_difference(model, stored, tokenizer, probes)
     allowed = MAX_DIFFERENCE * numbers.spread + EPSILON * abs(numbers.center) if numbers else MAX_DIFFERENCE
     if not difference <= allowed:

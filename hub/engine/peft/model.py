@@ -20,6 +20,7 @@ from hub.api import HeadKind
 from hub.bases.auto_classes import auto_class
 from hub.bases.base import Base
 from hub.engine.peft.allowed import read_config
+from hub.engine.peft.averaged import averaged
 from hub.engine.peft.config import method_of
 from hub.engine.peft.format import COPIES
 from hub.engine.peft.patterns import explicit_config
@@ -43,7 +44,7 @@ __all__ = [
     "load_with_head",
 ]
 
-_LABELLED = frozenset({HeadKind.SEQUENCE, HeadKind.TOKEN})
+_LABELLED = frozenset({HeadKind.SEQUENCE, HeadKind.SEQUENCE_MEAN, HeadKind.TOKEN})
 _POOLER = "pooler."
 _WEIGHTS = "adapter_model.safetensors"
 _ADAPTER = "default"  # PEFT's name for the only adapter of a model
@@ -65,6 +66,7 @@ def load_with_head(base: Base, kind: HeadKind, num_labels: int, dropout: float |
 
     Raises:
         EngineFailed: the folder does not hold a model of this kind.
+        UnsupportedAdapter: as `averaged`.
     """
     factory = getattr(transformers, auto_class(kind, base.kind))
     config = AutoConfig.from_pretrained(base.path, local_files_only=True)
@@ -92,6 +94,8 @@ def load_with_head(base: Base, kind: HeadKind, num_labels: int, dropout: float |
     if kind is HeadKind.EMBEDDING and any(name.startswith(_POOLER) for name in missing):
         model.pooler = None
         missing = {name for name in missing if not name.startswith(_POOLER)}
+    if kind is HeadKind.SEQUENCE_MEAN:
+        averaged(model)
     return HeadModel(model, frozenset(missing))
 
 

@@ -116,6 +116,16 @@ class HeadSlots:
         """Overwrite one slot that no running forward reads; no values clear it."""
         self._stacks.write(slot, values)
 
+    @property
+    def takes_means(self) -> bool:
+        """Whether a TOKEN head also scores the mean over the tokens: it is one linear layer."""
+        return [layer.labelled for layer in self.layers.values()] == [True]
+
+    def of_means(self, hidden: Hidden, input_ids: Tensor, mask: Tensor, slots: Tensor) -> Tensor:
+        """Return the scores [B, C] that a TOKEN head gives the mean over a row's tokens."""
+        means = pool(hidden.states.float(), mask, Pooling.MEAN).unsqueeze(1)  # [B, 1, H]
+        return self.run(Hidden(means), input_ids[:, :1], torch.ones_like(mask[:, :1]), slots).squeeze(1)
+
     def run(self, hidden: Hidden, input_ids: Tensor, mask: Tensor, slots: Tensor) -> Tensor:
         """Return scores: [B, C] for SEQUENCE, [B, T, C] for TOKEN, [B, T, 2] for SPAN, C the largest."""
         self._context.select(slots)

@@ -58,7 +58,7 @@ class Placement:
             BadAdapter: a layer is not on this base or has another shape; the head is not the one of its kind.
             UnsupportedAdapter: something was trained that a slot cannot hold.
         """
-        head = self._heads.get(weights.kind)
+        head = self._heads.get(weights.kind.layered)
         backbone: dict[str, dict[str, Tensor]] = {}
         heads: dict[str, dict[str, Tensor]] = {}
         for path, update in weights.layers.items():
@@ -75,7 +75,7 @@ class Placement:
 
     def place_merged(self, weights: AdapterWeights) -> tuple[Placed, dict[str, Tensor]]:
         """Return the head's slot values and the backbone's changed parameters of a merged adapter."""
-        head = self._heads.get(weights.kind)
+        head = self._heads.get(weights.kind.layered)
         heads: dict[str, dict[str, Tensor]] = {}
         changed: dict[str, Tensor] = {}
         for path, parameters in _by_layer(weights.full).items():
@@ -99,7 +99,7 @@ class Placement:
         backbone: dict[str, dict[str, Tensor]],
         heads: dict[str, dict[str, Tensor]],
     ) -> None:
-        head = self._heads.get(weights.kind)
+        head = self._heads.get(weights.kind.layered)
         for path, parameters in _by_layer(weights.full).items():
             if head and path in head.layers:
                 layer = head.layers[path]
@@ -157,7 +157,7 @@ class Placement:
 
 def _ignored(kind: HeadKind, path: str) -> bool:
     """Return whether the path is that of a pooler, which this kind of head does not use."""
-    return kind in (HeadKind.EMBEDDING, HeadKind.TOKEN, HeadKind.SPAN) and _POOLER in f"{path}."
+    return kind.layered in (HeadKind.EMBEDDING, HeadKind.TOKEN, HeadKind.SPAN) and _POOLER in f"{path}."
 
 
 def _values(layer: nn.Module, update: LayerUpdate, path: str) -> dict[str, Tensor]:

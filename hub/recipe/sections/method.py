@@ -43,6 +43,12 @@ class Method(Model):
         description="all-linear, or a list of module name suffixes such as [query, value]. For ia3, "
         "all-linear means PEFT's default layers for the architecture.",
     )
+    pooling: Literal["auto", "mean", "first"] = Field(
+        "auto",
+        description="How the head reads a text. mean: the mean over its tokens. first: as transformers' own "
+        "head of the family, which in most reads the first token. auto: mean on a base that was trained for "
+        "means, else first.",
+    )
     freeze: int = Field(
         0,
         description="Number of the lowest layers to leave untrained, together with the embeddings; -2: all "

@@ -26,7 +26,7 @@ def check_fitness(version: Version, registry: Registry) -> str:
     """
     serving, made_with = version.manifest.serving, version.manifest.plugin
     spec = registry.task(serving.task).spec
-    if spec.head is not serving.head:
+    if spec.head is not serving.head.declared:
         by = f" It was made with {made_with.name}." if made_with else ""
         raise BadAdapter(
             f"{version.ref} has a {serving.head} head, and the task {spec.name!r} now needs {spec.head}, by "

@@ -28,6 +28,7 @@ _PIPELINES = {
     HeadKind.GENERATE: "text-generation",
 }
 _GENERATED = ("translation", "summarization")  # Hugging Face has a pipeline of its own for these
+_MEANS = "A text's scores are the means over its tokens, special tokens included, of what this model gives."
 _LANGUAGE = re.compile(r"[a-z]{2,3}")
 
 
@@ -59,7 +60,7 @@ def _front_matter(version: Version) -> str:
     from huggingface_hub import EvalResult, ModelCardData
 
     manifest, serving = version.manifest, version.manifest.serving
-    pipeline = serving.task if serving.task in _GENERATED else _PIPELINES[serving.head]
+    pipeline = serving.task if serving.task in _GENERATED else _PIPELINES[serving.head.declared]
     method = str((manifest.recipe or {}).get("method", {}).get("type", "lora"))
     source = manifest.data.source if manifest.data else ""
     results = [
@@ -181,6 +182,7 @@ def _loading(version: Version) -> list[str]:
         f"    from transformers import {kind}\n\n"
         f"    model = {kind}.from_pretrained({base!r}{labels})\n"
         '    model = PeftModel.from_pretrained(model, ".")',
+        _MEANS if serving.head is HeadKind.SEQUENCE_MEAN else "",
     ]
 
 

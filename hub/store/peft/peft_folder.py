@@ -39,7 +39,7 @@ _HEADS = {
 }
 # The last layer of transformers' heads, the most specific first.
 _OUTPUT_LAYERS = ("classifier.out_proj", "classifier", "score", "qa_outputs")
-_LABELLED = (HeadKind.SEQUENCE, HeadKind.TOKEN)
+_LABELLED = (HeadKind.SEQUENCE, HeadKind.SEQUENCE_MEAN, HeadKind.TOKEN)
 
 
 def head_of(files: AdapterFiles) -> HeadKind:
@@ -162,7 +162,7 @@ def check_outputs(serving: Serving) -> None:
     """
     if serving.head not in _LABELLED or len(serving.labels) != 1 or serving.numbers:
         return
-    if serving.head is HeadKind.SEQUENCE and serving.settings.get("multi_label") is True:
+    if serving.head.declared is HeadKind.SEQUENCE and serving.settings.get("multi_label") is True:
         return
     if serving.head is HeadKind.TOKEN:
         raise BadAdapter(

@@ -15,6 +15,7 @@ from transformers import PreTrainedModel
 
 from hub.api import HeadKind
 from hub.bases.base import Base
+from hub.engine.peft.averaged import head_modules
 from hub.engine.peft.model import complete, load_with_head
 from hub.engine.quiet import peft_quiet
 from hub.engine.torch.loading import one_load_at_a_time, reads_images
@@ -58,9 +59,9 @@ def add_adapter(model: PreTrainedModel, recipe: Recipe, head: HeadKind) -> PeftM
     Raises:
         BadRecipe: as `adapt`.
     """
-    heads = [] if head in (HeadKind.GENERATE, HeadKind.EMBEDDING) else _head_modules(model)
+    heads = [] if head in (HeadKind.GENERATE, HeadKind.EMBEDDING) else head_modules(model)
     unused = ["pooler"] if head is HeadKind.EMBEDDING and getattr(model, "pooler", None) else []
-    task_type = TaskType.SEQ_2_SEQ_LM if model.config.is_encoder_decoder else _TASK_TYPES.get(head)
+    task_type = TaskType.SEQ_2_SEQ_LM if model.config.is_encoder_decoder else _TASK_TYPES.get(head.layered)
     if reads_images(model):  # PEFT 0.21's classes of tasks pass on token ids only
         task_type = None
     with one_load_at_a_time, peft_quiet():
@@ -116,12 +117,3 @@ def _no_card(folder: str) -> None:
 
 def _is_update(name: str) -> bool:
     return any(part in name for part in _UPDATES)
-
-
-def _head_modules(model: PreTrainedModel) -> list[str]:
-    """Return the modules outside the backbone that have weights."""
-    return [
-        name
-        for name, module in model.named_children()
-        if name != model.base_model_prefix and any(True for _ in module.parameters())
-    ]

@@ -6,9 +6,9 @@ from hub.api import HeadKind, InputKind, Pooling, TaskSpec
 from hub.bases.base import Base
 from hub.recipe.recipe import Recipe
 
-__all__ = ["head_kind"]
+__all__ = ["MEAN_FAMILIES", "head_kind"]
 
-_FAMILIES = frozenset({"bert", "deberta-v2", "distilbert", "electra", "roberta", "xlm-roberta"})
+MEAN_FAMILIES = frozenset({"bert", "deberta-v2", "distilbert", "electra", "roberta", "xlm-roberta"})
 """Types of base whose head of tokens is one linear layer."""
 
 
@@ -20,14 +20,14 @@ def head_kind(recipe: Recipe, spec: TaskSpec, base: Base) -> HeadKind:
     """
     pooling = recipe.method.pooling
     whole = spec.head is HeadKind.SEQUENCE and spec.input is InputKind.TEXT
-    can = whole and base.model_type in _FAMILIES
+    can = whole and base.model_type in MEAN_FAMILIES
     if pooling == "mean" and not whole:
         raise recipe.error("method.pooling", f"task {spec.name} gives no scores of whole texts: omit it")
     if pooling == "mean" and not can:
         raise recipe.error(
             "method.pooling",
             f"{base.name} is of type {base.model_type}, whose head of tokens is not one linear layer. "
-            f"mean is for {', '.join(sorted(_FAMILIES))}",
+            f"mean is for {', '.join(sorted(MEAN_FAMILIES))}",
         )
     if can and (pooling == "mean" or (pooling == "auto" and base.pooling is Pooling.MEAN)):
         return HeadKind.SEQUENCE_MEAN

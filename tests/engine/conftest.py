@@ -102,6 +102,8 @@ class Trained:
             states = output.last_hidden_state[0].numpy()
             pooled = {Pooling.MEAN: states.mean(0), Pooling.CLS: states[0], Pooling.LAST: states[-1]}
             return pooled[row.pooling] if row.pooling else states
+        if self.kind is HeadKind.SEQUENCE_MEAN:
+            return output.logits[0].mean(0).numpy()
         return output.logits[0].numpy()
 
     def alone_text(self, row: Row, **settings: Any) -> str:

@@ -24,6 +24,7 @@ def pool(bert, trained):
         trained(bert, HeadKind.SEQUENCE, labels=7, rank=16, seed=5, targets=("query", "value")),
         trained(bert, HeadKind.SEQUENCE, labels=1, rank=1, seed=6),
         trained(bert, HeadKind.TOKEN, labels=2, rank=4, seed=7, use_rslora=True),
+        trained(bert, HeadKind.SEQUENCE_MEAN, labels=4, rank=2, seed=8),
     ]
 
 
@@ -111,6 +112,7 @@ def test_real_weights(kind, minilm, trained, fill, engine_of):
         (HeadKind.SPAN, 0, 16, 12),
         (HeadKind.SEQUENCE, 2, 4, 13),
         (HeadKind.TOKEN, 9, 8, 14),
+        (HeadKind.SEQUENCE_MEAN, 3, 8, 15),
     ]
     adapters = [
         trained(minilm, head, labels=labels, rank=rank, seed=seed, spread=0.05)

@@ -195,7 +195,8 @@ def test_every_family_has_the_heads_that_are_tested(base_of) -> None:
     heads = {family: {kind.value for kind in tiny.head_kinds(base_of(family))} for family in FAMILIES}
     encoder = {"sequence", "token", "span", "embedding"}
     assert heads == {
-        **dict.fromkeys(tiny.ENCODERS, encoder),
+        **dict.fromkeys(tiny.ENCODERS, encoder | {"sequence-mean"}),
+        "modernbert": encoder,
         **dict.fromkeys(tiny.DECODERS, encoder | {"generate"}),
         "t5": {"sequence", "token", "span", "generate"},
         "bart": {"sequence", "span", "generate"},
@@ -210,7 +211,13 @@ def test_every_method_is_run_with_every_head_and_in_every_family(base_of) -> Non
     for family, wanted in asked.items():
         assert set.union(set(), *run[family].values()) == set.union(set(), *wanted.values())
         assert all(run[family][kind] for kind in wanted if wanted[kind])
-    for kind in (HeadKind.SEQUENCE, HeadKind.TOKEN, HeadKind.SPAN, HeadKind.EMBEDDING):
+    for kind in (
+        HeadKind.SEQUENCE,
+        HeadKind.SEQUENCE_MEAN,
+        HeadKind.TOKEN,
+        HeadKind.SPAN,
+        HeadKind.EMBEDDING,
+    ):
         wanted, found = (
             set.union(*(of[kind] for of in all_.values() if kind in of)) for all_ in (asked, run)
         )

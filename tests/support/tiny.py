@@ -1,7 +1,8 @@
 # ruff: noqa: TID253 - builds models, so it needs torch; product code never imports it
 """Tiny random bases and adapters for tests: real configs, real fast tokenizers, no network.
 
-An adapter is what plain PEFT saves, for any head that transformers has for the base's family.
+An adapter is what plain PEFT saves, for any head that transformers has for the base's family. A model for
+SEQUENCE_MEAN scores tokens, as plain transformers does; the caller takes the mean.
 """
 
 from __future__ import annotations
@@ -65,6 +66,7 @@ __all__ = [
 
 _HEADS: Mapping[HeadKind, tuple[type, TaskType]] = {
     HeadKind.SEQUENCE: (AutoModelForSequenceClassification, TaskType.SEQ_CLS),
+    HeadKind.SEQUENCE_MEAN: (AutoModelForTokenClassification, TaskType.TOKEN_CLS),
     HeadKind.TOKEN: (AutoModelForTokenClassification, TaskType.TOKEN_CLS),
     HeadKind.SPAN: (AutoModelForQuestionAnswering, TaskType.QUESTION_ANS),
     HeadKind.EMBEDDING: (AutoModel, TaskType.FEATURE_EXTRACTION),
@@ -77,6 +79,7 @@ _MAPPINGS = {
     HeadKind.TOKEN: MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING,
     HeadKind.SPAN: MODEL_FOR_QUESTION_ANSWERING_MAPPING,
 }
+_DEEP_HEADS = ("modernbert",)  # whose head of tokens is more than one layer
 # The last layer of the feed-forward block, whose input IA3 scales.
 _FEED_FORWARD = {
     "distilbert": "ffn.lin2",
@@ -98,6 +101,8 @@ def head_kinds(base: Base) -> tuple[HeadKind, ...]:
         return HeadKind.SEQUENCE, HeadKind.EMBEDDING
     config = type(AutoConfig.from_pretrained(base.path))
     kinds = [kind for kind, mapping in _MAPPINGS.items() if config in mapping]
+    if base.kind is BaseKind.ENCODER and base.model_type not in _DEEP_HEADS:
+        kinds.append(HeadKind.SEQUENCE_MEAN)
     if base.kind is not BaseKind.ENCODER_DECODER:
         kinds.append(HeadKind.EMBEDDING)
     if base.kind is not BaseKind.ENCODER:

@@ -35,7 +35,8 @@ LABELS = ("bad", "good", "other")
 TEXTS = ("good film", "A bad phone in paris, it was not great!", "zebra")
 CLASSIFY = (HeadKind.SEQUENCE, HeadKind.TOKEN, HeadKind.SPAN)
 KINDS = {
-    **dict.fromkeys(ENCODERS, (*CLASSIFY, HeadKind.EMBEDDING)),
+    **dict.fromkeys(ENCODERS, (*CLASSIFY, HeadKind.SEQUENCE_MEAN, HeadKind.EMBEDDING)),
+    "modernbert": (*CLASSIFY, HeadKind.EMBEDDING),
     **dict.fromkeys(DECODERS, (*CLASSIFY, HeadKind.EMBEDDING, HeadKind.GENERATE)),
     "t5": (*CLASSIFY, HeadKind.GENERATE),
     "bart": (HeadKind.SEQUENCE, HeadKind.SPAN, HeadKind.GENERATE),

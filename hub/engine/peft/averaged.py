@@ -34,7 +34,7 @@ def averaged(model: PreTrainedModel) -> PreTrainedModel:
             "the mean over the tokens."
         )
     kind: type[PreTrainedModel] = type(model)
-    model.__class__ = _averaged(kind)
+    model.__class__ = _averaged(kind)  # type: ignore[arg-type]
     return model
 
 

@@ -296,7 +296,8 @@ def _only_model_folder(names: list[str], requirement: str) -> str:
 
 
 def _model_folders(names: list[str]) -> list[str]:
-    return sorted(str(PurePosixPath(name).parent) for name in names if name.endswith("/config.json"))
+    configs = (name for name in names if name.endswith("/config.json") and not name.endswith(POOLING_FILE))
+    return sorted(str(PurePosixPath(name).parent) for name in configs)
 
 
 def _model_folders_hint(names: list[str]) -> str:

@@ -56,13 +56,13 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Maker:
             folder = tmp_path_factory.mktemp("made")
             store = Store(folder / "home")
             base = Bases(store.home).pull(str(_base(tiny, folder / "tiny", model_type).path))
-            labels = LABELS if kind in (HeadKind.SEQUENCE, HeadKind.TOKEN) else ()
+            labels = LABELS if kind.layered in (HeadKind.SEQUENCE, HeadKind.TOKEN) else ()
             adapter = tiny.tiny_adapter(base, folder / "adapter", kind=kind, labels=labels, **lora)
             version = import_peft(
                 store,
                 adapter,
                 "made",
-                task=TASKS.get(kind, "third-party"),
+                task=TASKS.get(kind.declared, "third-party"),
                 head=kind,
                 base=base,
                 labels=labels,

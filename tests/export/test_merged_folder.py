@@ -24,6 +24,7 @@ DECODERS = ("llama", "qwen2")
 ENCODER_DECODERS = ("t5", "bart", "marian")
 CASES = [
     *heads_of(ENCODERS),
+    ("roberta", HeadKind.SEQUENCE_MEAN),
     *((model_type, kind) for model_type in DECODERS for kind in (HeadKind.SEQUENCE, HeadKind.GENERATE)),
     *((model_type, HeadKind.GENERATE) for model_type in ENCODER_DECODERS),
 ]
@@ -86,6 +87,7 @@ def test_the_config_says_when_several_labels_may_be_right(made, tmp_path) -> Non
     ("kind", "model_type", "result"),
     [
         ("sequence", "bert", "outputs"),
+        ("sequence-mean", "bert", "scores"),
         ("span", "bert", "outputs"),
         ("embedding", "bert", "outputs"),
         ("generate", "llama", "tokens"),

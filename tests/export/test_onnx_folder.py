@@ -55,7 +55,7 @@ def readme_code(folder: Path) -> str:
     return re.search(r"```python\n(.*?)```", (folder / "README.md").read_text(), re.DOTALL)[1]
 
 
-@pytest.mark.parametrize(("model_type", "kind"), heads_of(ENCODERS))
+@pytest.mark.parametrize(("model_type", "kind"), [*heads_of(ENCODERS), ("bert", HeadKind.SEQUENCE_MEAN)])
 def test_every_family_and_head_computes_what_peft_does(made, tmp_path, model_type, kind) -> None:
     one = made(kind, model_type)
     exported = onnx(one, tmp_path / "out")

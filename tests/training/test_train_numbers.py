@@ -82,10 +82,11 @@ def answers(result: TrainResult, bases: Bases, kind: str, cache: Path) -> np.nda
     return np.array([output.values[0] for output in outputs])
 
 
+@pytest.mark.parametrize(("pooling", "task_type"), [("first", "SEQ_CLS"), ("mean", "TOKEN_CLS")])
 def test_numbers_far_from_zero_are_learned_and_answered_in_their_own_units(
-    make_recipe: RecipeMaker, run: Run, bases: Bases, tmp_path: Path
+    make_recipe: RecipeMaker, run: Run, bases: Bases, tmp_path: Path, pooling: str, task_type: str
 ) -> None:
-    result = run(make_recipe(RECIPE, a_csv=YEARS), report=write_report)
+    result = run(make_recipe(RECIPE, f"method.pooling={pooling}", a_csv=YEARS), report=write_report)
     manifest, numbers = result.version.manifest, result.version.manifest.serving.numbers
     assert manifest.metric_goal == "min"
     assert manifest.metrics["mae"] < 0.5 * result.outcome.baseline["mae"]
@@ -108,7 +109,7 @@ def test_numbers_far_from_zero_are_learned_and_answered_in_their_own_units(
     assert "Always giving the mean of the training rows has a mae of" in card
     assert "answers with a number" in card
     config = json.loads((result.version.path / "adapter_config.json").read_text())
-    assert config["task_type"] == "SEQ_CLS"
+    assert config["task_type"] == task_type
 
 
 def test_a_deployed_number_is_answered_and_exported_in_its_units(

@@ -351,6 +351,7 @@ def test_no_config_makes_anything_but_an_adapter_or_a_refusal(saved):
 def test_outputs_of_each_kind():
     assert {kind: outputs_of(kind, 7) for kind in HeadKind} == {
         HeadKind.SEQUENCE: 7,
+        HeadKind.SEQUENCE_MEAN: 7,
         HeadKind.TOKEN: 7,
         HeadKind.SPAN: 2,
         HeadKind.EMBEDDING: 0,

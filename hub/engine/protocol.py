@@ -128,6 +128,8 @@ class AdapterWeights:
 class EngineRow:
     """A row, the slot that holds its adapter, and what to compute for it.
 
+    A row of `head` SEQUENCE gets the scores of the head in its slot, which may also be of kind SEQUENCE_MEAN.
+
     `flow`: with whom a row that generates text shares the engine; by default with those of other slots.
     """
 

@@ -16,6 +16,7 @@ from hub.engine.protocol import Engine, EngineRow
 from hub.engine.torch.generate import output_of
 from hub.errors import BadAdapter, BadRequest, EngineFailed, UnsupportedAdapter
 from hub.testing.tiny_tokenizers import LLAMA, tiny_tokenizer
+from tests.support import tiny
 
 
 @pytest.fixture
@@ -143,7 +144,7 @@ def test_a_decoder_scores_and_generates_in_one_batch(llama, trained, engine_of, 
     """Rows of every head, those that generate among them, come back in order."""
     adapters = [
         trained(llama, kind, labels=3 if kind in (HeadKind.SEQUENCE, HeadKind.TOKEN) else 0, seed=21, rank=2)
-        for kind in HeadKind
+        for kind in tiny.head_kinds(llama)
     ]
     engine = engine_of(llama, "auto")
     fill(engine, adapters)
@@ -169,6 +170,13 @@ def test_a_base_without_a_head_of_a_kind_refuses_its_adapters_and_rows(bert, tra
             call(token.weights)
     with pytest.raises(EngineFailed, match="has no token head to serve"):
         engine.run([EngineRow(Row([7]), 0, HeadKind.TOKEN)])
+
+
+def test_means_are_refused_on_a_base_whose_token_head_has_several_layers(trained, base_of, engine_of):
+    base = base_of("modernbert")
+    weights = replace(trained(base, HeadKind.TOKEN, labels=2, seed=21).weights, kind=HeadKind.SEQUENCE_MEAN)
+    with pytest.raises(UnsupportedAdapter, match="more than one linear layer"):
+        engine_of(base, "torch").check(weights)
 
 
 def test_an_encoder_generates_nothing(bert, llama, trained, engine_of):

@@ -155,8 +155,7 @@ def _limits(version: Version, report: Report | None) -> list[str]:
         who = "The base without the adapter" if bare else "Always giving the commonest label"
         if manifest.serving.numbers:
             who = "Always giving the mean of the training rows"
-        said = f"{who} has a {plain(manifest.metric)} of {baseline[manifest.metric]:.4f}"
-        parts.append(f"{said} on the same rows.")
+        parts.append(f"{who}: {plain(manifest.metric)} {baseline[manifest.metric]:.4f} on the same rows.")
     if (found := manifest.calibration) is not None:
         done = f" after a temperature of {found.temperature:.3f}" if found.temperature != 1 else ""
         parts.append(

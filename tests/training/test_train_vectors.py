@@ -66,7 +66,7 @@ def test_the_report_and_the_card_compare_with_the_bare_base(make_recipe, run):
     result = run(make_recipe(RECIPE, "train.epochs=1", a_csv=PAIRS), report=write_report)
     page = result.report.read_text()
     assert "<span>bare base</span>" in page and "majority" not in page
-    said = f"The base without the adapter has a mrr of {result.outcome.baseline['mrr']:.4f} on the same rows."
+    said = f"The base without the adapter: mrr {result.outcome.baseline['mrr']:.4f} on the same rows."
     assert said in (result.report.parent / "README.md").read_text()
 
 

@@ -8,6 +8,7 @@ seed and measures accuracy on test rows, the same for all cells of a set:
 
     few-shot  what `hub recipe new` writes, which trains by `method.type: few-shot`
     labels    what is trained where few-shot cannot be: ia3, from 200 rows lora
+    lora      method.type: lora, whatever the number of rows
     frozen    scikit-learn's logistic regression, with its defaults, on the base's vectors as they are: means
               over tokens, of length 1. It is what is gained without training the base, and is not a version
 
@@ -36,7 +37,7 @@ from benchmarks.defaults.sets import TextRow, parts_of, write_rows
 from benchmarks.report import Target, report
 from hub.recipe.sections.method import MAX_IA3_ROWS
 
-WAYS = ("few-shot", "labels", "frozen")
+WAYS = ("few-shot", "labels", "lora", "frozen")
 SETS = ("sst2", "ag_news", "tweets")
 SIZES = (8, 16, 64)  # rows per label
 DRAWS = 3
@@ -130,8 +131,8 @@ def _cell(
 
 
 def _settings(way: str, rows: int) -> list[str]:
-    if way == "few-shot":
-        return ["method.type=few-shot"]
+    if way in ("few-shot", "lora"):
+        return [f"method.type={way}"]
     return [f"method.type={'ia3' if rows < MAX_IA3_ROWS else 'lora'}"]
 
 

@@ -71,7 +71,7 @@ def plain(way: str, data: Path, base: Path, epochs: int, max_steps: int | None) 
         measured = trainer.evaluate()
     batches = -(-len(rows["train"]) // 32)
     return {
-        "accuracy": measured["evalaccuracy"],
+        "accuracy": measured["eval_accuracy"],
         "steps": trained.global_step,
         "fit_seconds": trained.metrics["train_runtime"],
         "step_seconds": median(clock.seconds[WARM:]),

@@ -14,7 +14,9 @@ from threading import Thread
 
 import pytest
 
+from hub.api import Pooling
 from hub.bases.cache import Bases
+from hub.bases.pooling import POOLING_FILE
 
 COMMIT = "c" * 40
 PULL = """
@@ -107,6 +109,18 @@ def test_only_model_files_are_downloaded(model_hub, model_folder, contents, tmp_
     assert {name: (base.path / name).read_bytes() for name in wanted} == wanted
     size = len(wanted["model.safetensors"])
     assert ["download model.safetensors", size, size] in told["steps"]
+
+
+def test_how_the_base_was_trained_to_pool_is_downloaded_too(
+    model_hub, model_folder, contents, tmp_path: Path
+) -> None:
+    pooling = json.dumps({"pooling_mode_cls_token": False, "pooling_mode_mean_tokens": True}).encode()
+    wanted = contents(model_folder())
+    address = model_hub({**wanted, POOLING_FILE: pooling, "2_Normalize/config.json": b"{}"})
+    pull(tmp_path, "hf:org/model@main", HF_ENDPOINT=address)
+    base = Bases(tmp_path).get("model")
+    assert base.pooling is Pooling.MEAN
+    assert {path.name for path in base.path.iterdir()} == {*wanted, "base.json", "1_Pooling"}
 
 
 def test_a_repository_of_pickles_is_refused_before_any_download(model_hub, tmp_path: Path) -> None:

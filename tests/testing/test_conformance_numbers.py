@@ -77,6 +77,7 @@ def test_a_metric_that_is_no_mean_is_caught() -> None:
     ("change", "reason"),
     [
         ({"head": HeadKind.TOKEN}, "a number target, which needs HeadKind.SEQUENCE"),
+        ({"head": HeadKind.SEQUENCE_MEAN}, r"use one of HeadKind\.SEQUENCE, HeadKind\.TOKEN, "),
         ({"target": "number"}, "has target 'number'; use one of TargetKind.LABELS, TargetKind.NUMBER"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -70,7 +71,8 @@ def compare_int8(serving: Serving, sample: EvaluationSample, outputs: Sequence[O
         allowed = MAX_DROP * serving.numbers.spread
     failed = []
     if agreement < MIN_AGREEMENT:
-        failed.append(f"{_decisions(serving)} is {agreement:.1%}, less than {MIN_AGREEMENT:.0%}")
+        shown = math.floor(agreement * 1000) / 1000  # never as much as the limit
+        failed.append(f"{_decisions(serving)} is {shown:.1%}, less than {MIN_AGREEMENT:.0%}")
     if not abs(before - after) <= allowed:
         failed.append(f"{name} changes from {before:.4f} to {after:.4f}, by more than {allowed:g}")
     return PrecisionRecord(

@@ -93,6 +93,11 @@ def test_labels_have_to_agree_and_the_metric_has_to_stay(flipped, before, after,
     assert found.agreement == pytest.approx(1 - flipped / 100)
 
 
+def test_an_agreement_just_below_the_limit_is_not_rounded_up_to_it() -> None:
+    found = judged(outputs(*[LEFT] * 49), outputs(RIGHT, *[LEFT] * 48), 0.9, 0.9)
+    assert found.reason == "label agreement is 97.9%, less than 98%"
+
+
 def test_tokens_starts_ends_and_single_labels_are_decisions_of_their_own() -> None:
     four, one_off = [LEFT, LEFT, RIGHT, LEFT], [LEFT, LEFT, RIGHT, RIGHT]
     token = SEQUENCE.model_copy(update={"head": HeadKind.TOKEN})

@@ -86,6 +86,8 @@ def _accept(address: str) -> Job:
             _reap(0)
             os._exit(0)
     line, streams, *_ = socket.recv_fds(connection, 1 << 20, 3)
+    if not line:  # whoever asked was killed before that
+        os._exit(0)
     if job := os.fork():
         for stream in streams:
             os.close(stream)

@@ -329,11 +329,6 @@ class SlotEngine:
             )
         if reason := self._headless.get(weights.kind.layered):
             raise UnsupportedAdapter(reason)
-        if weights.kind is HeadKind.SEQUENCE_MEAN and not self._heads[HeadKind.TOKEN].takes_means:
-            raise UnsupportedAdapter(
-                f"The token head of base {self._base.name!r} is more than one linear layer, so it cannot "
-                "score the mean over the tokens."
-            )
 
     def _refuse(self, row: EngineRow) -> None:
         if row.head is HeadKind.GENERATE and not self._generator:

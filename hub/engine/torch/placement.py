@@ -259,7 +259,15 @@ def _check_shape(inputs: int, outputs: int, update: LayerUpdate, path: str) -> N
 
 
 def _check_head(head: HeadSlots, weights: AdapterWeights, values: Values) -> None:
-    """Raise BadAdapter unless each layer has its parameters: from the adapter, or from the base."""
+    """Raise BadAdapter unless each layer has its parameters: from the adapter, or from the base.
+
+    Raise UnsupportedAdapter for a head of means that has several layers.
+    """
+    if weights.kind is HeadKind.SEQUENCE_MEAN and not head.takes_means:
+        raise UnsupportedAdapter(
+            "The token head of this base is more than one linear layer, so it cannot score the mean over the "
+            "tokens."
+        )
     expected: dict[str, tuple[int, ...]] = {}
     given: dict[str, tuple[int, ...]] = {}
     for path, layer in head.layers.items():

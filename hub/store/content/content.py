@@ -102,9 +102,14 @@ class Contents:
             self.blobs.put(sha256, {**_read_files(files), MARKER: _text(manifest).encode()})
 
     def is_published(self, sha256: str) -> bool:
-        """Return whether the local content also exists at the URL; True without a URL."""
+        """Return whether the local content also exists at the URL, as one of this catalog; True without a URL.
+
+        A removal that another machine had begun before `publish` may have taken the one and left the other.
+        """
         if self.blobs is None:
             return True
+        if self.owner not in self.blobs.owners(sha256):
+            return False
         sizes = {name: (self.path(sha256) / name).stat().st_size for name in (CONFIG_FILE, WEIGHTS_FILE)}
         return self.blobs.holds(sha256, sizes)
 

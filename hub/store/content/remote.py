@@ -58,12 +58,18 @@ class Blobs:
 
     def put(self, sha256: str, files: Mapping[str, bytes]) -> None:
         """Upload the content unless it exists intact; the marker is uploaded last."""
-        if self.holds(sha256, {name: len(files[name]) for name in DATA}) and all(
-            self._read(sha256, name) == files[name] for name in DATA
-        ):
+        if self._holds_intact(sha256, files):
             return
         for name in (*DATA, MARKER):
             self._write(sha256, name, files[name])
+
+    def _holds_intact(self, sha256: str, files: Mapping[str, bytes]) -> bool:
+        try:
+            return self.holds(sha256, {name: len(files[name]) for name in DATA}) and all(
+                self._read(sha256, name) == files[name] for name in DATA
+            )
+        except FileNotFoundError:  # another machine has begun to remove it
+            return False
 
     def holds(self, sha256: str, sizes: Mapping[str, int]) -> bool:
         """Return whether the content is complete; `sizes` are expected file sizes."""

@@ -296,6 +296,41 @@ def test_an_add_that_a_removal_meets_uploads_again(here, there, peft_folder, ser
     assert intact(version, there.fetch(there.get("x")))
 
 
+def test_an_add_that_compares_while_another_machine_removes_uploads(
+    here, there, place, peft_folder, serving, monkeypatch
+) -> None:
+    there.add("x", peft_folder(), serving, origin="trained")
+    read, met = Blobs._read, []
+
+    def meets(self, sha256: str, name: str) -> bytes:
+        if not met:
+            met.append(name)
+            there.remove("x@1")
+        return read(self, sha256, name)
+
+    monkeypatch.setattr(Blobs, "_read", meets)
+    version = here.add("y", peft_folder(), serving, origin="trained")
+    assert intact(version, place / version.sha256)
+
+
+def test_a_content_whose_owner_a_removal_took_is_noted_again(
+    here, place, peft_folder, serving, monkeypatch
+) -> None:
+    """The removal had found no other owner, and took the note that this add wrote after that."""
+    put, met = Blobs.put, []
+
+    def meets(self, sha256: str, files) -> None:
+        if not met:
+            met.append(sha256)
+            self.remove(sha256)
+        put(self, sha256, files)
+
+    monkeypatch.setattr(Blobs, "put", meets)
+    version = here.add("x", peft_folder(), serving, origin="trained")
+    assert here.contents.blobs.owners(version.sha256) == {here.contents.owner}
+    assert intact(version, place / version.sha256)
+
+
 def test_an_add_that_removals_keep_meeting_stores_nothing(here, peft_folder, serving, monkeypatch) -> None:
     removed_after(here, monkeypatch, times=99)
     with pytest.raises(Conflict, match="Try again"):

@@ -102,7 +102,7 @@ class Contents:
             self.blobs.put(sha256, {**_read_files(files), MARKER: _text(manifest).encode()})
 
     def is_published(self, sha256: str) -> bool:
-        """Return whether the local content also exists at the URL, as one of this catalog; True without a URL.
+        """Return whether the local content also exists at the URL, owned by this catalog; True without one.
 
         A removal that another machine had begun before `publish` may have taken the one and left the other.
         """

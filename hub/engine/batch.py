@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     Ints = npt.NDArray[np.int64]
     Floats = npt.NDArray[np.float32]
 
-__all__ = ["Batch", "BatchLimits", "collate", "pad_rows"]
+__all__ = ["Batch", "BatchLimits", "collate", "distinct", "pad_rows"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +45,17 @@ class Batch:
     slots: Ints  # [B]
     lengths: Ints  # [B]
     pixel_values: Floats | None = None  # [B, 3, H, W]; of a base that reads images
+
+
+def distinct(rows: Sequence[EngineRow]) -> tuple[list[EngineRow], list[int]]:
+    """Return the rows that a backbone has to run, and the place of each row among them.
+
+    Rows that ask for different heads of the same slot, and are the same object otherwise, are run once.
+    """
+    places: dict[tuple[int, int], int] = {}
+    found = [places.setdefault((id(row.row), row.slot), len(places)) for row in rows]
+    first = dict(zip(reversed(found), reversed(rows), strict=True))
+    return [first[place] for place in range(len(places))], found
 
 
 def collate(rows: Sequence[EngineRow], limits: BatchLimits, pad: int, *, left: bool = False) -> Batch:

@@ -15,7 +15,7 @@ from transformers import PreTrainedConfig
 
 from hub.api import HeadKind, Output
 from hub.bases.base import Base, BaseKind
-from hub.engine.batch import BatchLimits, collate
+from hub.engine.batch import BatchLimits, collate, distinct
 from hub.engine.choice.timings import Timings
 from hub.engine.generate.generator import TextGenerator
 from hub.engine.generate.open import can_decode
@@ -249,7 +249,8 @@ class SlotEngine:
         return self._score(rows, alone, aside)
 
     def _score(self, rows: Sequence[EngineRow], alone: TorchBackbone | None, aside: bool) -> list[Output]:
-        batch = collate(rows, self._limits, self._pad)
+        run_rows, places = distinct(rows)
+        batch = collate(run_rows, self._limits, self._pad)
         tensors = BatchTensors.of(batch, self._device)
         parts: dict[tuple[HeadKind, bool], list[int]] = {}  # rows with outputs of one shape, padding aside
         for i, row in enumerate(rows):
@@ -262,7 +263,8 @@ class SlotEngine:
         hidden = run_packed(batch, tensors, self._pad, partial(run, decode=decode), packs=packs)
         # All is computed before anything is copied back: a copy waits for the GPU.
         computed = [
-            (index, self._values(kind, tensors, hidden, index, rows)) for (kind, _), index in parts.items()
+            (index, self._values(kind, tensors, hidden, [places[i] for i in index], run_rows))
+            for (kind, _), index in parts.items()
         ]
         outputs: dict[int, Output] = {}
         for index, values in computed:
@@ -279,7 +281,7 @@ class SlotEngine:
         rows: Sequence[EngineRow],
     ) -> torch.Tensor:
         """Compute one head kind for the rows at `index`; outputs still include padding."""
-        if len(index) < len(tensors.slots):
+        if list(index) != list(range(len(tensors.slots))):
             picked = on_device(index, self._device)
             tensors, hidden = tensors.rows(picked), hidden.rows(picked)
         if kind is HeadKind.EMBEDDING:

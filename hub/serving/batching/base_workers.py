@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import gc
 import logging
-import math
 import os
 import threading
 import time
@@ -17,9 +16,7 @@ from pathlib import Path
 from queue import Empty, Queue
 from typing import Any
 
-import numpy as np
-
-from hub.api import EngineRequest, Row, Tokenizer
+from hub.api import EngineRequest, Tokenizer
 from hub.bases.base import Base
 from hub.bases.cache import Bases
 from hub.config import ServeSettings, Settings
@@ -29,6 +26,7 @@ from hub.registry.opening import engine_for, open_engine
 from hub.serving.background import PeriodicTask
 from hub.serving.batching.batcher import Batcher
 from hub.serving.batching.fair_queue import Job
+from hub.serving.batching.probe import Probe, probe_row
 from hub.serving.batching.slot_cleaner import SlotCleaner
 from hub.serving.heap import limit_heap, limit_kernel_caches, return_free_memory
 from hub.serving.meter import Meter
@@ -39,7 +37,6 @@ __all__ = ["BaseWorker", "BaseWorkers", "encode_threads", "forward_threads"]
 log = logging.getLogger(__name__)
 
 SPARE = 1  # slots in addition to serve.slots, so that a deployment change need not wait for one
-PROBE_TEXT = "The probe reads this sentence."  # several words: attention may overflow only between tokens
 BORROW_S = 0.25  # a tokenizer in use is returned within milliseconds
 ENGINE_CACHE = Path("cache") / "engines"
 TRIM_S = 5.0  # between two returns of freed memory to the system
@@ -101,7 +98,7 @@ def _state(tokenizer: Any) -> tuple[object, ...]:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class BaseWorker:
-    """A resident base with its engine, slots and batcher; `probe` is a row that any base can take."""
+    """A resident base with its engine, slots, batcher and probe."""
 
     base: Base
     engine: Engine
@@ -109,7 +106,7 @@ class BaseWorker:
     cleaner: SlotCleaner
     batcher: Batcher
     tokenizers: Tokenizers
-    probe: Row
+    probe: Probe
 
     def close(self) -> None:
         """End the engine's threads and free the device."""
@@ -208,7 +205,7 @@ class BaseWorkers:
         took = time.perf_counter() - began
         log.info("Opened base %s on the %s engine in %.1f s.", base.name, engine.info().name, took)
         with tokenizers.borrow() as tokenizer:
-            probe = _probe(base, tokenizer)
+            probe = Probe(engine, probe_row(base, tokenizer))
         cleaner = SlotCleaner(
             engine,
             serve.slots,
@@ -229,11 +226,3 @@ def forward_threads(serve: ServeSettings) -> int:
 def encode_threads() -> int:
     """Return the maximum number of encode and decode threads per task."""
     return min(max(os.cpu_count() or 1, 2), 8)
-
-
-def _probe(base: Base, tokenizer: Tokenizer) -> Row:
-    if base.image:  # of different values: attention may overflow only between patches that differ
-        values = np.linspace(-1, 1, math.prod(base.image.shape), dtype=np.float32)
-        return base.image.row(values.reshape(base.image.shape))
-    encoded: dict[str, Any] = tokenizer(PROBE_TEXT)
-    return Row(encoded["input_ids"], encoded.get("token_type_ids"), max_new_tokens=1)

@@ -133,8 +133,8 @@ class Reconciler:
         self._converged()
 
     def _wanted_now(self) -> tuple[int, dict[str, Deployment]]:
-        generation = self._store.generation()
-        return generation, {deployment.name: deployment for deployment in self._store.deployments()}
+        routes = self._router.routes.by_name.values()
+        return self._store.current({route.name: route.deployment for route in routes})
 
     def _pending(
         self, wanted: Mapping[str, Deployment], routes: Routes

@@ -23,7 +23,7 @@ from hub.serving.meter import Meter
 from hub.serving.plugins.growth import loading
 from hub.serving.residency.adapter_cache import AdapterCache
 from hub.serving.residency.loads import MAX_WAITERS, Load, Loads
-from hub.serving.residency.reading import probe, read_weights
+from hub.serving.residency.reading import read_weights
 from hub.store.peft.rank import MAX_RANK
 from hub.store.records import Version
 
@@ -296,7 +296,7 @@ class Residency:
             base_worker.engine.write(reservation.slot, weights)
             seconds += time.perf_counter() - began
             if cached is None:
-                probe(base_worker, reservation.slot, weights, version)
+                base_worker.probe.check(reservation.slot, weights, name)
                 self._rehearse(base_worker, reservation.slot, version)
         except BaseException:
             base_worker.slots.abort(sha256)

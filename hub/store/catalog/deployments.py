@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 
@@ -51,6 +51,21 @@ class Deployments:
         """Return every deployment by name, from one transaction."""
         with self.catalog.read() as session:
             return [self._deployment_of(row) for row in session.scalars(_ALL)]
+
+    def current(self, known: Mapping[str, Deployment]) -> tuple[int, dict[str, Deployment]]:
+        """Return the number of events and every deployment by name, from one transaction.
+
+        Those that have not changed since they were read into `known` are not read again.
+        """
+        with self.catalog.read() as session:
+            generation = session.scalars(select(GenerationRow.value)).one()
+            states = {name: (number, updated) for name, number, updated in session.execute(_STATES)}
+            found = {name: known[name] for name, state in states.items() if _is_same(known.get(name), *state)}
+            changed = states.keys() - found.keys()
+            query = _ALL.where(DeploymentRow.name.in_(changed)) if len(changed) <= _NAMES else _ALL
+            if changed:
+                found |= {row.name: self._deployment_of(row) for row in session.scalars(query)}
+        return generation, {name: found[name] for name in states}
 
     def deployment(self, name: str) -> Deployment:
         """Return one deployment.
@@ -263,6 +278,18 @@ class Deployments:
 
 
 _ALL = select(DeploymentRow).order_by(DeploymentRow.name)
+_STATES = select(DeploymentRow.name, DeploymentRow.generation, DeploymentRow.updated).order_by(
+    DeploymentRow.name
+)
+_NAMES = 500  # in one query: databases limit the variables of a statement
+
+
+def _is_same(known: Deployment | None, generation: int, updated: str) -> bool:
+    """Return whether a deployment is as it was; the times differ if another catalog took the place of one."""
+    return known is not None and (known.generation, known.updated) == (
+        generation,
+        datetime.fromisoformat(updated),
+    )
 
 
 @lru_cache(maxsize=512)

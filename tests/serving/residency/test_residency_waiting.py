@@ -40,7 +40,10 @@ class Rig:
         self.slots = SlotTable(slots)
         self.engine = Engine()
         self.base_worker = SimpleNamespace(
-            base=SimpleNamespace(name="tiny"), engine=self.engine, slots=self.slots
+            base=SimpleNamespace(name="tiny"),
+            engine=self.engine,
+            slots=self.slots,
+            probe=SimpleNamespace(check=lambda *given: None),
         )
         self.open = True
         self.gates: dict[str, threading.Event] = {}
@@ -50,7 +53,6 @@ class Rig:
         self.reads: list[str] = []
         base_workers = SimpleNamespace(get=lambda _: self.base_worker if self.open else None, open=self._open)
         monkeypatch.setattr(residency, "read_weights", self._read)
-        monkeypatch.setattr(residency, "probe", lambda *given: None)
         self.residency = Residency(base_workers, Meter(), lambda version: None, timeout_s=timeout_s)
 
     def _open(self, fingerprint: str) -> object:

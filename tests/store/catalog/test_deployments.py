@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import multiprocessing
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ from hub.errors import BadConfig, BadRequest, Conflict, InvalidName, NotFound
 from hub.names import VersionRef
 from hub.store.catalog.tables import AnswerRow, DeploymentEventRow
 from hub.store.change import Deploy, DeploymentChange
+from hub.store.records import Deployment
 from hub.store.store import Store
 
 
@@ -158,6 +161,11 @@ class Bookkeeping(RuleBasedStateMachine):
         self.past = {name: self._moves(name) for name in ("one", "two")}
         self.live: dict[str, tuple[int, int | None]] = {}
         self.moves: list[tuple[str, int | None, int | None]] = []
+        self.known: dict[str, Deployment] = {}
+
+    @rule()
+    def read_what_changed(self) -> None:
+        _, self.known = self.store.current(self.known)
 
     @rule(name=NAMES, number=st.integers(1, 3))
     def deploy(self, name: str, number: int) -> None:
@@ -200,6 +208,8 @@ class Bookkeeping(RuleBasedStateMachine):
         }
         assert found == self.live
         assert self.store.generation() == self.start + len(self.moves)
+        every = {each.name: each for each in self.store.deployments()}
+        assert self.store.current(self.known) == (self.store.generation(), every)
         for name in ("one", "two"):
             moved = [(before, after) for who, before, after in self.moves if who == name]
             assert self._moves(name)[len(self.past[name]) :] == moved
@@ -225,6 +235,31 @@ def test_any_sequence_of_moves_keeps_the_books(stocked: Store) -> None:
             max_examples=20, stateful_step_count=12, deadline=None, suppress_health_check=list(HealthCheck)
         ),
     )
+
+
+def test_only_deployments_that_changed_are_read_again(stocked: Store) -> None:
+    stocked.deploy("one", Deploy(version="x@1", by="ann"))
+    stocked.deploy("two", Deploy(version="x@1", by="ann"))
+    _, known = stocked.current({})
+    stocked.deploy("two", Deploy(version="x@2", by="ann"))
+    generation, found = stocked.current(known)
+    assert (generation, found["two"].stable.number, list(found)) == (3, 2, ["one", "two"])
+    assert found["one"] is known["one"]
+
+
+def test_a_deployment_of_another_catalog_is_read_again(stocked: Store) -> None:
+    """A backup was restored, and changed since: generations are given a second time."""
+    stocked.deploy("one", Deploy(version="x@1", by="ann"))
+    there = stocked.deployment("one")
+    known = {"one": replace(there, stable=stocked.get("x@2"), updated=there.updated - timedelta(days=1))}
+    assert stocked.current(known) == (1, {"one": there})
+
+
+def test_any_number_of_deployments_may_have_changed(stocked: Store, monkeypatch) -> None:
+    monkeypatch.setattr("hub.store.catalog.deployments._NAMES", 2)
+    for name in ("a", "b", "c"):
+        stocked.deploy(name, Deploy(version="x@1", by="ann"))
+    assert list(stocked.current({})[1].values()) == stocked.deployments()
 
 
 @pytest.mark.parametrize("text", ["a\0b", "\udcff"])

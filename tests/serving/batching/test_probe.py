@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
-from types import SimpleNamespace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from hub.api import HeadKind, Row
+from hub.api import HeadKind, Output, Row
+from hub.engine.batch import distinct
 from hub.engine.build import build_engine
 from hub.engine.peft.format import parse
+from hub.engine.protocol import EngineRow
 from hub.errors import BadAdapter
-from hub.serving.residency.reading import probe
+from hub.serving.batching.probe import Probe
 from tests.support.tiny import head_model, tiny_adapter, tiny_encoder
 
 Edit = Callable[[str, np.ndarray], np.ndarray]
@@ -29,6 +31,7 @@ def probed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Probed]:
     base = tiny_encoder(tmp_path_factory.mktemp("base"))
     own = dict(head_model(base, HeadKind.SEQUENCE, 2).named_parameters())
     engine = build_engine(base, kind="torch", slots=1, device="cpu", threads=1)
+    probe = Probe(engine, Row([2, 9, 11, 3]))
 
     def of_base(name: str, tensor: np.ndarray) -> np.ndarray:
         module = name.removeprefix("base_model.model.").rpartition(".")[0].removesuffix(".base_layer")
@@ -52,8 +55,7 @@ def probed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Probed]:
         weights = parse(config, tensors, kind=HeadKind.SEQUENCE, num_labels=2, sha256="0" * 64)
         engine.write(1, weights)
         try:
-            base_worker: Any = SimpleNamespace(engine=engine, probe=Row([2, 9, 11, 3]))
-            probe(base_worker, 1, weights, SimpleNamespace(ref="mood@1"))  # type: ignore[arg-type]
+            probe.check(1, weights, "mood@1")
         finally:
             engine.clear(1)
 
@@ -79,3 +81,54 @@ def test_an_adapter_is_refused_only_if_no_part_of_it_changes_the_base(
 
     with nullcontext() if trained else pytest.raises(BadAdapter, match="changes nothing"):
         probed(edit, **settings)
+
+
+class CountingEngine:
+    """Passes rows on to an engine, and counts them and the rows that its backbone runs."""
+
+    def __init__(self, engine: Any) -> None:
+        self._engine = engine
+        self.ran: list[int] = []
+
+    def run(self, rows: Sequence[EngineRow], *, aside: bool = False) -> list[Output]:
+        self.ran.append(len(distinct(rows)[0]))
+        return self._engine.run(rows, aside=aside)
+
+
+def test_an_adapter_that_changes_much_costs_one_row(tmp_path: Path) -> None:
+    base = tiny_encoder(tmp_path / "base")
+    engine = build_engine(base, kind="torch", slots=2, device="cpu", threads=1)
+    counting: Any = CountingEngine(engine)
+    probe = Probe(counting, Row([2, 9, 11, 3]))
+    for slot in (1, 2):
+        folder = tiny_adapter(base, tmp_path / str(slot), kind=HeadKind.SEQUENCE, labels=("a", "b"))
+        config = json.loads((folder / "adapter_config.json").read_text())
+        tensors = load_file(folder / "adapter_model.safetensors")
+        large = {name: tensor * 50 if "lora_B" in name else tensor for name, tensor in tensors.items()}
+        weights = parse(config, large, kind=HeadKind.SEQUENCE, num_labels=2, sha256=str(slot) * 64)
+        engine.write(slot, weights)
+        probe.check(slot, weights, f"mood@{slot}")
+    engine.close()
+    assert counting.ran == [1, 1, 1], "the first one also the bare base"
+
+
+def test_two_heads_of_a_row_give_what_each_gives_alone(tmp_path: Path) -> None:
+    base = tiny_encoder(tmp_path / "base")
+    engine = build_engine(base, kind="torch", slots=1, device="cpu", threads=1)
+    folder = tiny_adapter(base, tmp_path / "mood", kind=HeadKind.SEQUENCE, labels=("a", "b"))
+    config = json.loads((folder / "adapter_config.json").read_text())
+    tensors = load_file(folder / "adapter_model.safetensors")
+    engine.write(1, parse(config, tensors, kind=HeadKind.SEQUENCE, num_labels=2, sha256="1" * 64))
+    one, other = Row([2, 9, 11, 3]), Row([2, 5, 3])
+    rows = [
+        EngineRow(other, 0, HeadKind.EMBEDDING),
+        EngineRow(one, 1, HeadKind.SEQUENCE),
+        EngineRow(one, 0, HeadKind.EMBEDDING),
+        EngineRow(one, 1, HeadKind.EMBEDDING),
+        EngineRow(one, 1, HeadKind.SEQUENCE),
+    ]
+    together = engine.run(rows)
+    alone = [engine.run([row])[0] for row in rows]
+    engine.close()
+    for got, expected in zip(together, alone, strict=True):
+        np.testing.assert_allclose(got.values, expected.values, atol=1e-6)

@@ -217,8 +217,8 @@ class Engine(Protocol):
     def run(self, rows: Sequence[EngineRow], *, aside: bool = False) -> list[Output]:
         """Compute all rows in one forward (GENERATE rows in one generate call); keeps the order.
 
-        `aside`: in parallel to a forward in progress, if the engine can. Use it for few rows only, because it
-        slows that forward down.
+        `aside`: in parallel to a forward in progress, if the engine can; else after it, and before the next.
+        Use it for few rows only, because it slows forwards down.
 
         Raises:
             EngineFailed: the forward failed; no row has an answer.

@@ -12,7 +12,6 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence, Set
-from contextlib import nullcontext
 from typing import Protocol
 
 from torch import nn
@@ -157,18 +156,18 @@ class Backbones:
     ) -> Hidden:
         """Run the batch on the best backbone that covers its `slots`.
 
-        `aside`: without waiting for `busy`, on the best of those that run in parallel to others.
+        `aside`: without waiting for `busy`, if the best backbone runs in parallel to others.
         """
         rows, tokens = batch.input_ids.shape
-        with nullcontext() if aside else self.busy:
-            return self.chosen(rows, tokens, slots, parallel=aside).run(batch, decode=decode)
+        if aside and (best := self.chosen(rows, tokens, slots)).parallel:
+            return best.run(batch, decode=decode)
+        with self.busy:
+            return self.chosen(rows, tokens, slots).run(batch, decode=decode)
 
-    def chosen(
-        self, rows: int, tokens: int, slots: frozenset[int] = frozenset(), *, parallel: bool = False
-    ) -> Backbone:
+    def chosen(self, rows: int, tokens: int, slots: frozenset[int] = frozenset()) -> Backbone:
         """Return the backbone that a batch of this shape runs on."""
         for backbone in self._order(rows, tokens):
-            if backbone.covers(slots) and (backbone.parallel or not parallel):
+            if backbone.covers(slots):
                 return backbone
         return self.reference
 

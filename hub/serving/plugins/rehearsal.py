@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TypeVar
 
 from pydantic import BaseModel
@@ -25,7 +26,7 @@ from hub.errors import (
 )
 from hub.registry.host import Registry
 from hub.registry.loaded import LoadedTask, describe_failure
-from hub.serving.batching.base_workers import BaseWorker
+from hub.serving.batching.probe import NewSlot
 from hub.serving.plugins.pool import PluginPool
 from hub.serving.plugins.returned import (
     WrongReturn,
@@ -171,16 +172,12 @@ class Rehearsal:
         )
 
 
-def rehearse_on(
-    registry: Registry, pool: PluginPool, base_worker: BaseWorker, slot: int, version: Version
-) -> None:
+def rehearse_on(registry: Registry, pool: PluginPool, new_slot: NewSlot, version: Version) -> None:
     """Answer the examples of a version's task at the slot that it was written to; raises as `Rehearsal`."""
     loaded = registry.task(version.manifest.serving.task)
-
-    def run(rows: Sequence[Row]) -> Sequence[Output]:
-        return base_worker.engine.run([EngineRow(row, slot, loaded.spec.head) for row in rows], aside=True)
-
+    base_worker = new_slot.base_worker
     borrow, longest = base_worker.tokenizers.borrow, base_worker.base.max_length
+    run = partial(new_slot.run, head=loaded.spec.head)
     Rehearsal(str(version.ref), version.info, loaded, borrow, longest, run, pool).check()
 
 

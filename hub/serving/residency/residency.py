@@ -19,6 +19,7 @@ from hub.engine.slots.table import Lease, Reservation, SlotState, SlotTable, Slo
 from hub.errors import EngineFailed, HubError, NotReady, Overloaded, SourceUnavailable
 from hub.serving.batching.base_workers import BaseWorker, BaseWorkers
 from hub.serving.batching.cost import LoadCost
+from hub.serving.batching.probe import NewSlot
 from hub.serving.meter import Meter
 from hub.serving.plugins.growth import loading
 from hub.serving.residency.adapter_cache import AdapterCache
@@ -64,7 +65,7 @@ class Residency:
         timeout_s: float = 30.0,
         adapter_cache: AdapterCache | None = None,
         max_rank: int = MAX_RANK,
-        rehearse: Callable[[BaseWorker, int, Version], None] = lambda base_worker, slot, version: None,
+        rehearse: Callable[[NewSlot, Version], None] = lambda new_slot, version: None,
     ) -> None:
         self._base_workers = base_workers
         self._meter = meter
@@ -296,8 +297,9 @@ class Residency:
             base_worker.engine.write(reservation.slot, weights)
             seconds += time.perf_counter() - began
             if cached is None:
-                base_worker.probe.check(reservation.slot, weights, name)
-                self._rehearse(base_worker, reservation.slot, version)
+                new_slot = NewSlot(base_worker, reservation.slot, weights, name)
+                self._rehearse(new_slot, version)
+                new_slot.probe()
         except BaseException:
             base_worker.slots.abort(sha256)
             raise

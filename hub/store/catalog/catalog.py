@@ -97,11 +97,16 @@ class Catalog:
             row = session.scalars(select(GenerationRow)).one()
             return CatalogState(row.catalog, row.changes)
 
-    def changed(self, session: Session) -> None:
-        """Count a change of versions or deployments in its transaction; `committed` is called after it."""
-        row = session.scalars(select(GenerationRow)).one()
+    def changed(self, session: Session) -> GenerationRow:
+        """Count a change of versions or deployments in its transaction; `committed` is called after it.
+
+        Returns the row with the counters.
+        """
+        with session.no_autoflush:  # the change is written with the row
+            row = session.scalars(select(GenerationRow)).one()
         row.changes += 1
         session.info[_CHANGED] = CatalogState(row.catalog, row.changes)
+        return row
 
     def announce(self, session: Session) -> None:
         """Notify listeners when this transaction is committed; does nothing for SQLite."""

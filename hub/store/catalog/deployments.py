@@ -95,14 +95,14 @@ class Deployments:
             before = _ref(row.stable) if row else None
             if row is None:
                 task = self._version_of(version).manifest.serving.task
-                row = DeploymentRow(name=name, task=task, stable_id=version.id, previous_id=None)
+                row = DeploymentRow(name=name, task=task, stable=version, previous=None)
             else:
                 self._refuse_other_task(row, version)
-                if row.stable_id == version.id and row.canary_id is None:
+                if row.stable is version and row.canary is None:
                     return self._deployment_of(row)
-                if row.stable_id != version.id:
-                    row.previous_id, row.stable_id = row.stable_id, version.id
-                _end_trial(row, shadow=row.shadow_id == version.id)
+                if row.stable is not version:
+                    row.previous, row.stable = row.stable, version
+                _end_trial(row, shadow=row.shadow is version)
             return self._changed(session, row, "deploy", before, _ref(version), change)
 
     def promote(self, name: str, change: DeploymentChange, *, seen: int | None = None) -> Deployment:
@@ -120,8 +120,8 @@ class Deployments:
                     f"Start one with `hub deploy NAME@N --as {name} --canary 10`."
                 )
             before = _ref(row.stable)
-            row.previous_id, row.stable_id = row.stable_id, target.id
-            _end_trial(row, shadow=row.shadow_id == target.id)
+            row.previous, row.stable = row.stable, target
+            _end_trial(row, shadow=row.shadow is target)
             return self._changed(session, row, "promote", before, _ref(target), change)
 
     def rollback(self, name: str, change: DeploymentChange, *, seen: int | None = None) -> Deployment:
@@ -143,7 +143,7 @@ class Deployments:
                 )
             else:
                 before, after = _ref(row.stable), _ref(row.previous)
-                row.previous_id, row.stable_id = row.stable_id, row.previous_id
+                row.previous, row.stable = row.stable, row.previous
             return self._changed(session, row, "rollback", before, after, change)
 
     def undeploy(self, name: str, change: DeploymentChange) -> None:
@@ -211,15 +211,15 @@ class Deployments:
     def _try(self, session: Session, row: DeploymentRow, version: VersionRow, change: Deploy) -> Deployment:
         kind = change.trial or ""
         self._refuse_other_task(row, version)
-        if version.id == row.stable_id:
+        if version is row.stable:
             raise Conflict(f"{_ref(version)} is live in {row.name!r} already: it cannot be its {kind} too.")
         current = row.shadow if change.shadow else row.canary
         before = _ref(current) if current else None
         row.trial = None if current is not version else row.trial
         if change.shadow:
-            row.shadow_id = version.id
+            row.shadow = version
         else:
-            row.canary_id, row.canary_percent = version.id, change.canary
+            row.canary, row.canary_percent = version, change.canary
             row.canary_guard = json.dumps(change.limits, sort_keys=True)
         return self._changed(session, row, kind, before, _ref(version), change)
 
@@ -242,11 +242,10 @@ class Deployments:
     ) -> Deployment:
         event = self._record_event(session, row.name, kind, before, after, change)
         row.generation, row.updated = event.generation, event.when
-        if (row.canary_id or row.shadow_id) and row.trial is None:
+        if (row.canary or row.shadow) and row.trial is None:
             row.trial = event.generation
         session.add(row)
         session.flush()
-        session.refresh(row)
         return self._deployment_of(row)
 
     def _record_event(
@@ -258,7 +257,7 @@ class Deployments:
         after: str | None,
         change: DeploymentChange,
     ) -> DeploymentEventRow:
-        counter = session.scalars(select(GenerationRow)).one()
+        counter = self.catalog.changed(session)
         counter.value += 1
         when = datetime.now(UTC).isoformat(timespec="microseconds")
         event = DeploymentEventRow(
@@ -272,7 +271,6 @@ class Deployments:
             reason=change.reason,
         )
         session.add(event)
-        self.catalog.changed(session)
         self.catalog.announce(session)
         return event
 
@@ -310,9 +308,9 @@ def _deployment_row(session: Session, name: str, seen: int | None = None) -> Dep
 
 def _end_trial(row: DeploymentRow, *, shadow: bool) -> None:
     """Remove the canary, and with `shadow` also the shadow."""
-    row.canary_id = row.canary_percent = row.canary_guard = None
+    row.canary = row.canary_percent = row.canary_guard = None
     if shadow:
-        row.shadow_id = None
+        row.shadow = None
     row.trial = None
 
 

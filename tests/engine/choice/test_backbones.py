@@ -6,6 +6,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -330,7 +331,9 @@ def test_torch_of_another_dtype_has_every_adapter_too(make: Make) -> None:
     assert [backbone.name for backbone in backbones.all] == [ONNX, TORCH]
 
 
-def test_rows_aside_run_on_what_runs_in_parallel(make: Make, exporter: Exporter) -> None:
+def test_rows_aside_wait_only_for_a_backbone_that_runs_one_batch_at_a_time(
+    make: Make, exporter: Exporter
+) -> None:
     exporter.ready.set()
     backbones = make()
     backbones.write(1, NARROW)
@@ -340,8 +343,13 @@ def test_rows_aside_run_on_what_runs_in_parallel(make: Make, exporter: Exporter)
     with backbones.busy:
         assert backbones.run(batch, frozenset({1}), aside=True).states == ONNX
         backbones.graphs[0].parallel = False
-        assert backbones.run(batch, frozenset({1}), aside=True) == TORCH
-    assert ran(backbones, 1) == ONNX
+        with ThreadPoolExecutor(1) as threads:
+            waiting = threads.submit(backbones.run, batch, frozenset({1}), aside=True)
+            with pytest.raises(TimeoutError):
+                waiting.result(0.05)
+            backbones.busy.release()
+            assert waiting.result(TIMEOUT).states == ONNX
+            backbones.busy.acquire()
 
 
 def test_a_spare_graph_that_cannot_be_made_leaves_the_others(exporter: Exporter) -> None:

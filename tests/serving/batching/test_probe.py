@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,12 +18,14 @@ from hub.engine.batch import distinct
 from hub.engine.build import build_engine
 from hub.engine.peft.format import parse
 from hub.engine.protocol import EngineRow
-from hub.errors import BadAdapter
-from hub.serving.batching.probe import Probe
+from hub.errors import BadAdapter, BadRequest
+from hub.serving.batching.probe import NewSlot, Probe
 from tests.support.tiny import head_model, tiny_adapter, tiny_encoder
 
 Edit = Callable[[str, np.ndarray], np.ndarray]
 Probed = Callable[..., None]
+
+PROBE = Row([2, 9, 11, 3])
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +34,7 @@ def probed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Probed]:
     base = tiny_encoder(tmp_path_factory.mktemp("base"))
     own = dict(head_model(base, HeadKind.SEQUENCE, 2).named_parameters())
     engine = build_engine(base, kind="torch", slots=1, device="cpu", threads=1)
-    probe = Probe(engine, Row([2, 9, 11, 3]))
+    probe = Probe(engine, PROBE)
 
     def of_base(name: str, tensor: np.ndarray) -> np.ndarray:
         module = name.removeprefix("base_model.model.").rpartition(".")[0].removesuffix(".base_layer")
@@ -84,7 +87,7 @@ def test_an_adapter_is_refused_only_if_no_part_of_it_changes_the_base(
 
 
 class CountingEngine:
-    """Passes rows on to an engine, and counts them and the rows that its backbone runs."""
+    """Passes rows on to an engine, and counts those that its backbone runs in each forward."""
 
     def __init__(self, engine: Any) -> None:
         self._engine = engine
@@ -95,21 +98,62 @@ class CountingEngine:
         return self._engine.run(rows, aside=aside)
 
 
-def test_an_adapter_that_changes_much_costs_one_row(tmp_path: Path) -> None:
+@pytest.fixture
+def counting(tmp_path: Path) -> Iterator[Any]:
+    """An engine with adapters in its slots 1 and 2 that change much, and `weights` as theirs."""
     base = tiny_encoder(tmp_path / "base")
     engine = build_engine(base, kind="torch", slots=2, device="cpu", threads=1)
     counting: Any = CountingEngine(engine)
-    probe = Probe(counting, Row([2, 9, 11, 3]))
     for slot in (1, 2):
         folder = tiny_adapter(base, tmp_path / str(slot), kind=HeadKind.SEQUENCE, labels=("a", "b"))
         config = json.loads((folder / "adapter_config.json").read_text())
         tensors = load_file(folder / "adapter_model.safetensors")
         large = {name: tensor * 50 if "lora_B" in name else tensor for name, tensor in tensors.items()}
-        weights = parse(config, large, kind=HeadKind.SEQUENCE, num_labels=2, sha256=str(slot) * 64)
-        engine.write(slot, weights)
-        probe.check(slot, weights, f"mood@{slot}")
+        counting.weights = parse(config, large, kind=HeadKind.SEQUENCE, num_labels=2, sha256=str(slot) * 64)
+        engine.write(slot, counting.weights)
+    yield counting
     engine.close()
+
+
+def test_an_adapter_that_changes_much_costs_one_row(counting: Any) -> None:
+    probe = Probe(counting, PROBE)
+    for slot in (1, 2):
+        probe.check(slot, counting.weights, f"mood@{slot}")
     assert counting.ran == [1, 1, 1], "the first one also the bare base"
+
+
+def new_slot(counting: Any) -> NewSlot:
+    base_worker: Any = SimpleNamespace(engine=counting, probe=Probe(counting, PROBE))
+    base_worker.probe.check(2, counting.weights, "mood@2")
+    counting.ran.clear()
+    return NewSlot(base_worker, 1, counting.weights, "mood@1")
+
+
+def test_the_first_rows_of_a_slot_run_beside_its_probe(counting: Any) -> None:
+    slot, rows = new_slot(counting), [Row([2, 5, 3]), Row([2, 7, 3])]
+    first = slot.run(rows, HeadKind.SEQUENCE)
+    again = slot.run(rows, HeadKind.SEQUENCE)
+    slot.probe()
+    assert counting.ran == [3, 2]
+    for got, expected in zip(first, again, strict=True):
+        assert got.row is expected.row
+        np.testing.assert_allclose(got.values, expected.values, atol=1e-6)
+
+
+def test_a_slot_in_which_no_row_ran_is_probed(counting: Any) -> None:
+    slot = new_slot(counting)
+    with pytest.raises(BadRequest, match="no tokens"):
+        slot.run([Row([])], HeadKind.SEQUENCE)
+    slot.probe()
+    assert counting.ran == [2, 1]
+
+
+def test_an_unsound_slot_is_refused_with_its_first_rows(counting: Any) -> None:
+    slot = new_slot(counting)
+    counting.weights.full["classifier.bias"][:] = np.inf
+    counting._engine.write(1, counting.weights)
+    with pytest.raises(BadAdapter, match="NaN or infinity"):
+        slot.run([Row([2, 5, 3])], HeadKind.SEQUENCE)
 
 
 def test_two_heads_of_a_row_give_what_each_gives_alone(tmp_path: Path) -> None:

@@ -16,8 +16,10 @@ from grafthub_sentiment.task import SentimentTask
 from hub.api import AnswerStream, HeadKind
 from hub.client.catalog import CatalogClient
 from hub.config import load_settings
+from hub.engine.protocol import AdapterWeights
 from hub.errors import BadAdapter, BadPlugin
 from hub.serving.batching import base_workers
+from hub.serving.batching.probe import NewSlot
 from hub.serving.plugins import pool as plugin_pool
 from hub.serving.plugins import rehearsal
 from hub.serving.plugins.rehearsal import rehearse_on
@@ -25,6 +27,7 @@ from hub.store.change import Deploy, DeploymentChange
 from tests.support.serving import let_time_pass
 
 TEXT = "a warm and funny film"
+WEIGHTS = AdapterWeights(HeadKind.SEQUENCE, {}, {}, 2, sha256="")
 
 
 @pytest.fixture
@@ -144,7 +147,7 @@ def test_a_task_that_does_not_return_is_named_and_requests_go_on(
     ):  # as many as requests may hang before the task is suspended
         rehearse = partial(rehearse_on, hub.runtime.registry, hub.runtime.pipeline.pool)
         with pytest.raises(BadPlugin, match="encode of the task 'sentiment' has not returned"):
-            rehearse(hub.base_worker, 1, home.store.get("mood@2"))
+            rehearse(NewSlot(hub.base_worker, 1, WEIGHTS, "mood@2"), home.store.get("mood@2"))
         (state,) = hub.runtime.status()["hanging"]
         assert (state["plugin"], state["stuck_calls"], state["suspended"]) == ("sentiment", attempt, False)
     assert hub.ask("mood", TEXT).version == "mood@1"

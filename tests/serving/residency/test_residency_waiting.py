@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from hub.api import HeadKind
 from hub.engine.slots.states import Fate
 from hub.engine.slots.table import SlotState, SlotTable
 from hub.errors import BadAdapter, EngineFailed, NotReady, Overloaded, SourceUnavailable
@@ -43,7 +44,7 @@ class Rig:
             base=SimpleNamespace(name="tiny"),
             engine=self.engine,
             slots=self.slots,
-            probe=SimpleNamespace(check=lambda *given: None),
+            probe=SimpleNamespace(check=lambda *given: []),
         )
         self.open = True
         self.gates: dict[str, threading.Event] = {}
@@ -68,7 +69,7 @@ class Rig:
         self.reading[key] -= 1
         if error := self.fails.pop(key, None):
             raise error
-        return SimpleNamespace(sha256=key, merged=key.isupper(), nbytes=1000)
+        return SimpleNamespace(sha256=key, kind=HeadKind.SEQUENCE, merged=key.isupper(), nbytes=1000)
 
     def gate(self, key: str) -> threading.Event:
         return self.gates.setdefault(key, threading.Event())

@@ -18,7 +18,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from hub.engine.torch.stack_sizes import StackSizes
+from hub.engine.torch.stack_sizes import StackSizes, sizes_of
 
 __all__ = ["RANK_AXIS", "Parts", "Stacks", "Values"]
 
@@ -91,9 +91,10 @@ class Stacks:
 
         If memory runs out, nothing is published and no stack is kept.
         """
-        replaced = self._grown(values)
-        self._sizes.set(slot, values)
-        replaced |= self._shrunk(replaced, cleared=not values)
+        sizes = sizes_of(values)
+        replaced = {} if self._sizes.are_held(sizes) else self._grown(values)
+        if self._sizes.set(slot, sizes):
+            replaced |= self._shrunk(replaced, cleared=not values)
         layers = {**self.layers, **replaced} if replaced else self.layers
         flat = self._flat
         if replaced:

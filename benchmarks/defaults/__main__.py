@@ -142,7 +142,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--sets", type=_listed, default=["sst2", *SETS], help="Which.")
     parser.add_argument("--sizes", type=_sizes, default=list(SIZES), help="Numbers of training rows.")
     parser.add_argument("--seeds", type=int, default=SEEDS, help="Draws of the training rows.")
-    parser.add_argument("--ways", type=_listed, default=list(WAYS), help="Which: default,fast,best; empty: none.")
+    parser.add_argument("--ways", type=_listed, default=list(WAYS), help="Which, or none: default,fast,best.")
     parser.add_argument("--full-rates", type=_rates, default=list(full.RATES), help="Of full fine-tuning.")
     parser.add_argument("--set", action="append", metavar="KEY=VALUE", help="Change a key of the recipes.")
     parser.add_argument("--choose", action="store_true", help="Leave the test rows alone: choose settings.")

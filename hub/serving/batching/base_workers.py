@@ -26,7 +26,7 @@ from hub.registry.opening import engine_for, open_engine
 from hub.serving.background import PeriodicTask
 from hub.serving.batching.batcher import Batcher
 from hub.serving.batching.fair_queue import Job
-from hub.serving.batching.probe import Probe, probe_row
+from hub.serving.batching.probe import SlotProbe, probe_row
 from hub.serving.batching.slot_cleaner import SlotCleaner
 from hub.serving.heap import limit_heap, limit_kernel_caches, return_free_memory
 from hub.serving.meter import Meter
@@ -106,7 +106,7 @@ class BaseWorker:
     cleaner: SlotCleaner
     batcher: Batcher
     tokenizers: Tokenizers
-    probe: Probe
+    probe: SlotProbe
 
     def close(self) -> None:
         """End the engine's threads and free the device."""
@@ -205,7 +205,7 @@ class BaseWorkers:
         took = time.perf_counter() - began
         log.info("Opened base %s on the %s engine in %.1f s.", base.name, engine.info().name, took)
         with tokenizers.borrow() as tokenizer:
-            probe = Probe(engine, probe_row(base, tokenizer))
+            probe = SlotProbe(engine, probe_row(base, tokenizer))
         cleaner = SlotCleaner(
             engine,
             serve.slots,

@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from hub.engine.protocol import Array
     from hub.serving.batching.base_workers import BaseWorker
 
-__all__ = ["NewSlot", "Probe", "probe_row"]
+__all__ = ["NewSlot", "SlotProbe", "probe_row"]
 
 TEXT = "The probe reads this sentence."  # several words: attention may overflow only between tokens
 ROUNDING = 1e-5  # of the largest value of an embedding
 CLEARLY = 0.1  # of the same: more than any two backbones of a base differ
 
 
-class Probe:
+class SlotProbe:
     """Runs `row`, which any adapter of the base can take.
 
     The bare base runs once, and again only beside an adapter that hardly differs from it.
@@ -90,7 +90,7 @@ class NewSlot:
         self._probed = False
 
     def run(self, rows: Sequence[Row], head: HeadKind) -> Sequence[Output]:
-        """Run rows; raises as the engine does and, the first time, as `Probe.check`."""
+        """Run rows; raises as the engine does and, the first time, as `SlotProbe.check`."""
         here = [EngineRow(row, self._slot, head) for row in rows]
         if not self._probed and not self._generates:
             outputs = self._probe(here)
@@ -100,7 +100,7 @@ class NewSlot:
         return self.base_worker.engine.run(here, aside=True)
 
     def probe(self) -> None:
-        """Probe the slot, if no row has run."""
+        """SlotProbe the slot, if no row has run."""
         if not self._probed:
             self._probe()
             self._probed = True

@@ -19,7 +19,7 @@ from hub.engine.build import build_engine
 from hub.engine.peft.format import parse
 from hub.engine.protocol import EngineRow
 from hub.errors import BadAdapter, BadRequest
-from hub.serving.batching.probe import NewSlot, Probe
+from hub.serving.batching.probe import NewSlot, SlotProbe
 from tests.support.tiny import head_model, tiny_adapter, tiny_encoder
 
 Edit = Callable[[str, np.ndarray], np.ndarray]
@@ -34,7 +34,7 @@ def probed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Probed]:
     base = tiny_encoder(tmp_path_factory.mktemp("base"))
     own = dict(head_model(base, HeadKind.SEQUENCE, 2).named_parameters())
     engine = build_engine(base, kind="torch", slots=1, device="cpu", threads=1)
-    probe = Probe(engine, PROBE)
+    probe = SlotProbe(engine, PROBE)
 
     def of_base(name: str, tensor: np.ndarray) -> np.ndarray:
         module = name.removeprefix("base_model.model.").rpartition(".")[0].removesuffix(".base_layer")
@@ -116,14 +116,14 @@ def counting(tmp_path: Path) -> Iterator[Any]:
 
 
 def test_an_adapter_that_changes_much_costs_one_row(counting: Any) -> None:
-    probe = Probe(counting, PROBE)
+    probe = SlotProbe(counting, PROBE)
     for slot in (1, 2):
         probe.check(slot, counting.weights, f"mood@{slot}")
     assert counting.ran == [1, 1, 1], "the first one also the bare base"
 
 
 def new_slot(counting: Any) -> NewSlot:
-    base_worker: Any = SimpleNamespace(engine=counting, probe=Probe(counting, PROBE))
+    base_worker: Any = SimpleNamespace(engine=counting, probe=SlotProbe(counting, PROBE))
     base_worker.probe.check(2, counting.weights, "mood@2")
     counting.ran.clear()
     return NewSlot(base_worker, 1, counting.weights, "mood@1")

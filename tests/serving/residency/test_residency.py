@@ -16,7 +16,7 @@ import pytest
 from hub.engine.fake import FakeEngine
 from hub.engine.protocol import AdapterWeights
 from hub.errors import BadAdapter, NotFound, NotReady, Overloaded
-from hub.serving.batching.probe import Probe
+from hub.serving.batching.probe import SlotProbe
 from hub.serving.residency import reading, residency
 from hub.serving.residency.reading import read_weights
 from hub.store.change import Deploy, DeploymentChange
@@ -210,7 +210,7 @@ def test_undeploying_clears_what_the_version_left_in_the_engine(add, start, unti
 def test_a_version_that_fails_its_probe_is_cleared_from_the_engine(add, start, until, monkeypatch) -> None:
     hub = start()
     add(seed=1)
-    monkeypatch.setattr(Probe, "check", lambda *given: (_ for _ in ()).throw(BadAdapter("It is bare.")))
+    monkeypatch.setattr(SlotProbe, "check", lambda *given: (_ for _ in ()).throw(BadAdapter("It is bare.")))
     with pytest.raises(BadAdapter, match="bare"):
         hub.runtime.deploy("mood", Deploy(version="mood@1", by="t"))
     assert until(lambda: hub.base_worker.engine._adapters == {})

@@ -22,7 +22,7 @@ __all__ = ["NewSlot", "SlotProbe", "probe_row"]
 
 TEXT = "The probe reads this sentence."  # several words: attention may overflow only between tokens
 ROUNDING = 1e-5  # of the largest value of an embedding
-CLEARLY = 0.1  # of the same: more than any two backbones of a base differ
+CLEARLY = 0.1  # of the same: more than float32 and bf16 differ
 
 
 class SlotProbe:
@@ -100,7 +100,7 @@ class NewSlot:
         return self.base_worker.engine.run(here, aside=True)
 
     def probe(self) -> None:
-        """SlotProbe the slot, if no row has run."""
+        """Run the probe, if no row has run."""
         if not self._probed:
             self._probe()
             self._probed = True

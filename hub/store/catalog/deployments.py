@@ -62,8 +62,8 @@ class Deployments:
             states = {name: (number, updated) for name, number, updated in session.execute(_STATES)}
             found = {name: known[name] for name, state in states.items() if _is_same(known.get(name), *state)}
             changed = states.keys() - found.keys()
-            query = _ALL.where(DeploymentRow.name.in_(changed)) if len(changed) <= _NAMES else _ALL
             if changed:
+                query = _ALL.where(DeploymentRow.name.in_(changed)) if len(changed) <= _NAMES else _ALL
                 found |= {row.name: self._deployment_of(row) for row in session.scalars(query)}
         return generation, {name: found[name] for name in states}
 

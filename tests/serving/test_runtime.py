@@ -180,7 +180,7 @@ def test_a_deployment_that_is_broken_at_the_start_says_why_and_others_answer(add
     assert hub.ask("other", TEXT).version == "other@1"
 
 
-def test_clients_see_neither_a_failure_nor_a_wrong_answer_while_versions_swap(add, start) -> None:
+def test_clients_see_neither_a_failure_nor_a_wrong_answer_while_versions_swap(add, start, until) -> None:
     hub = start()
     texts = [f"film number {number}" for number in range(5)]
     truth = {}
@@ -209,13 +209,13 @@ def test_clients_see_neither_a_failure_nor_a_wrong_answer_while_versions_swap(ad
             hub.runtime.rollback("mood", DeploymentChange(by="t"))
         else:
             hub.runtime.deploy("mood", Deploy(version=f"mood@{turn % 3 + 1}", by="t"))
-        live = str(hub.runtime.store.deployment("mood").stable.ref)
+        live, before = str(hub.runtime.store.deployment("mood").stable.ref), len(seen)
         assert hub.ask("mood", texts[0]).version == live, "what was deployed answers from then on"
+        assert until(lambda start=before: len(seen) > start + 4), "the clients go on"
     stop.set()
     for client in clients:
         client.join()
     assert failures == []
-    assert len(seen) > 50
     assert all(right for _, right in seen)
     assert {version for version, _ in seen} == set(truth)
     assert hub.leases() == 0

@@ -20,7 +20,6 @@ from hub.jobs.wording import about, reworded
 from hub.names import check_name
 from hub.recipe.errors import Origin, explain
 from hub.recipe.recipe import Recipe, with_preset
-from hub.recipe.sections.method import known_method
 from hub.recipe.yaml_file import parse_scalar
 from hub.registry.host import Registry
 from hub.store.jobs.files import Files
@@ -109,26 +108,15 @@ def recipe_of(
     }
     for key, value in spec.recipe.items():
         _set(values, key.split("."), value)
+    if spec.rate_multiplier is not None:
+        _set(values, ["train", "learning_rate_multiplier"], spec.rate_multiplier)
     if columns and "columns" not in data:
         data["columns"] = dict(columns)
     values = with_preset(values)
     try:
-        recipe = Recipe.model_validate(values)
+        return Recipe.model_validate(values)
     except ValidationError as error:
         raise explain(error, Recipe, values, Origin()) from None
-    return _with_rate(recipe, spec.rate_multiplier)
-
-
-def _with_rate(recipe: Recipe, multiplier: float | None) -> Recipe:
-    if multiplier is None:
-        return recipe
-    if recipe.method.type == "auto":
-        raise BadRecipe(
-            "method.type: auto has no learning rate to multiply. Set train.learning_rate instead of "
-            "learning_rate_multiplier."
-        )
-    rate = (recipe.train.learning_rate or known_method(recipe.method.type).rate) * multiplier
-    return recipe.changed({"train.learning_rate": rate})
 
 
 def _recipe_keys(asked: JobRequest) -> dict[str, Any]:

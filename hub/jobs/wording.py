@@ -20,6 +20,7 @@ _FIELDS = {
     "data.eval": "validation_file",
     "train.epochs": "hyperparameters.n_epochs",
     "train.batch_size": "hyperparameters.batch_size",
+    "train.learning_rate_multiplier": "hyperparameters.learning_rate_multiplier",
     "train.seed": "seed",
 }
 _SECTIONS = "data|train|method|evaluate|augment|deploy|options"

@@ -136,7 +136,11 @@ class Recipe(Model):
         return name in getattr(self, section).model_fields_set
 
     def settled(self, rows: TrainingRows) -> Recipe:
-        """Return the recipe with all values that depend on training rows, type of base or method."""
+        """Return the recipe with all values that depend on training rows, type of base or method.
+
+        Raises:
+            BadRecipe: the learning rate is above 1.
+        """
         kind = self.method.type
         if kind == "auto":
             kind = self.method.by_rows(rows.count, rows.family, one_label=rows.one_label)
@@ -145,7 +149,8 @@ class Recipe(Model):
         batch = self.train.batch_size or (FEW_SHOT_BATCH if kind == "few-shot" else rows.batch_size)
         epochs = self.train.epochs or rows.epochs(batch) * (LONGER if self.preset == "best" else 1)
         train: dict[str, Any] = {
-            "learning_rate": self.train.learning_rate or rate,
+            "learning_rate": self._multiplied(self.train.learning_rate or rate),
+            "learning_rate_multiplier": 1.0,
             "batch_size": batch,
             "epochs": epochs,
         }
@@ -159,6 +164,11 @@ class Recipe(Model):
             "serve": "merged" if spec.merged else self.serve,
         }
         return self.model_copy(update=parts)
+
+    def _multiplied(self, rate: float) -> float:
+        if (found := rate * self.train.learning_rate_multiplier) <= 1:
+            return found
+        raise self.error("train.learning_rate_multiplier", f"the learning rate is {found:g} with it, above 1")
 
     def resolved(self) -> dict[str, Any]:
         """Return the recipe with every default filled in, as plain JSON values."""

@@ -65,7 +65,7 @@ def test_hyperparameters_and_keys_become_those_of_the_recipe(make) -> None:
     recipe = recipe_of(spec, Path("/x/t.csv"), None)
     assert (recipe.name, recipe.base, recipe.task) == ("tiny-sentiment", "tiny", "sentiment")
     assert (recipe.train.epochs, recipe.train.batch_size, recipe.train.seed) == (2, 4, 7)
-    assert recipe.train.optimizer == "sgd" and recipe.train.learning_rate == pytest.approx(2e-3)
+    assert recipe.train.optimizer == "sgd" and recipe.train.learning_rate_multiplier == 2.0
     assert recipe.data.columns == {"text": "body"} and recipe.report.trackers == ()
     assert [part.source for part in recipe.data.source] == ["/x/t.csv"] and recipe.data.eval == ()
 
@@ -138,10 +138,10 @@ def test_columns_of_openai_are_used_where_the_job_names_none(make) -> None:
             "metadata.recipe.data.pii.kinds",
         ),
         (
-            {"metadata": {"recipe.method.type": "auto"}, "hyperparameters": {"learning_rate_multiplier": 2}},
+            {"hyperparameters": {"learning_rate_multiplier": 101}},
             BadRecipe,
-            r"no learning rate to multiply\. Set metadata\.recipe\.train\.learning_rate instead",
-            "metadata.recipe.method.type",
+            r"^hyperparameters\.learning_rate_multiplier: ",
+            "hyperparameters.learning_rate_multiplier",
         ),
     ],
 )

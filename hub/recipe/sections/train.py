@@ -39,6 +39,9 @@ class Train(Model):
         description="Peak learning rate; default: 0.001 for lora and few-shot (lora: 0.002 for 2,000 to "
         "10,000 texts with labels), 0.01 for ia3, 0.003 for bitfit, 0.005 for head, 0.0001 for full.",
     )
+    learning_rate_multiplier: float = Field(
+        1.0, gt=0, le=100, description="Factor of the learning rate, also of a default one."
+    )
     optimizer: Literal["adamw", "adam", "sgd", "adafactor", "lora+", "schedule-free"] = Field(
         "adamw",
         description="lora+ uses a higher learning rate for the B matrices; schedule-free averages weights "

@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
 
 from pydantic import BaseModel
 
@@ -221,9 +222,13 @@ def rehearse_alone(
         ).check()
 
 
+_EXAMPLES: WeakKeyDictionary[type[BaseModel], list[Any]] = WeakKeyDictionary()  # a schema takes a while
+
+
 def _requests(model: type[BaseModel]) -> list[BaseModel]:
-    examples = model.model_json_schema().get("examples", ())
-    return [model.model_validate(example) for example in examples[:EXAMPLES]]
+    if model not in _EXAMPLES:
+        _EXAMPLES[model] = model.model_json_schema().get("examples", [])[:EXAMPLES]
+    return [model.model_validate(example) for example in _EXAMPLES[model]]
 
 
 def _required_only(request: BaseModel) -> BaseModel:

@@ -212,6 +212,30 @@ def test_auto_goes_by_rows_where_the_base_and_the_recipe_leave_a_choice(
 
 
 @pytest.mark.parametrize(
+    ("settings", "rate"),
+    [
+        ([], 4e-3),
+        (["method.type=auto"], 4e-3),
+        (["train.learning_rate=0.5"], 1.0),
+        (["method.type=ia3"], 2e-2),
+    ],
+)
+def test_a_multiplier_is_of_the_given_rate_or_of_that_which_the_rows_decide(
+    make_recipe: RecipeMaker, settings: list[str], rate: float
+) -> None:
+    rows = TrainingRows(2000, "bert", labels=True)
+    settled = make_recipe(RECIPE, "train.learning_rate_multiplier=2", *settings).settled(rows)
+    assert settled.train.learning_rate == pytest.approx(rate)
+    assert settled.settled(rows) == settled, "it is multiplied once"
+
+
+def test_a_multiplied_rate_above_one_is_refused(make_recipe: RecipeMaker) -> None:
+    recipe = make_recipe(RECIPE, "train.learning_rate_multiplier=3", "train.learning_rate=0.5")
+    with pytest.raises(BadRecipe, match=r"train\.learning_rate_multiplier: .*1\.5 with it, above 1"):
+        recipe.settled(TrainingRows(100, "bert"))
+
+
+@pytest.mark.parametrize(
     ("rows", "settings", "kind", "steps"),
     [
         (16, [], "few-shot", 40),

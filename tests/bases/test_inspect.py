@@ -111,7 +111,9 @@ def test_an_index_that_names_no_file_is_refused(model_folder) -> None:
 
 
 def test_minilm_is_told_from_its_own_files(minilm) -> None:
-    assert inspect_folder(minilm.path) == Facts(BaseKind.ENCODER, "bert", 512)
+    found = inspect_folder(minilm.path)
+    assert (found.kind, found.model_type, found.max_length) == (BaseKind.ENCODER, "bert", 512)
+    assert found.pooling is minilm.pooling
 
 
 @pytest.mark.slow

@@ -21,12 +21,12 @@ from hub.recipe.recipe import Recipe
 from hub.registry.loaded import plugin_call
 from hub.store.manifest import too_many_labels
 
-__all__ = ["Dataset", "InvalidRows", "check_label_count", "divide", "divides", "prepare"]
+__all__ = ["Dataset", "InvalidRows", "check_label_count", "chooses", "divide", "prepare"]
 
-# Fewer choose a checkpoint by chance: 15 rows of 300 of SST-2 chose the first of eight epochs, 8 points below
-# the last. A recipe that asks for evaluations gets them from the smaller number.
-MIN_VALIDATION_ROWS = 10
-MIN_UNASKED_VALIDATION_ROWS = 50
+# Fewer choose a checkpoint by chance, see docs/results.md. A recipe that asks for evaluations gets them from
+# the smaller number.
+MIN_CHOOSING_ROWS, MIN_ASKED_ROWS = 200, 10
+MIN_CALIBRATING_ROWS = 50
 MAX_SHOWN = 5  # reasons in a message
 
 
@@ -69,7 +69,8 @@ class Dataset:
     """Examples by split; `sha256` covers all of them in the order read.
 
     Training examples are cleaned; validation and held-out examples are as a client would send them.
-    `data_report` has counts of changed and removed rows, `notes` the details of each.
+    `data_report` has counts of changed and removed rows, `notes` the details of each. With `chooses`, the
+    validation examples choose a checkpoint, otherwise only a temperature.
     """
 
     train: tuple[Item, ...]
@@ -79,6 +80,7 @@ class Dataset:
     sha256: str
     data_report: DataReport = field(default_factory=DataReport)
     notes: tuple[Note, ...] = ()
+    chooses: bool = True
 
     @property
     def size(self) -> int:
@@ -125,7 +127,7 @@ def prepare(
             items, max(1, round(data.eval_fraction * len(items))), seed, task, data.group_by
         )
     clean = filters.without_leaks(held_out, train)
-    kept, validation = divide(recipe, train, task)
+    kept, validation = divide(recipe, train, task, calibrates=needs_label and recipe.evaluate.calibrate)
     if data.eval and not held_out and invalid.rows:
         raise BadData(f"No held-out row can be used: {invalid.listed()}.")
     if not kept or not clean:
@@ -139,6 +141,7 @@ def prepare(
         sha256=_digest((*items, *others)),
         data_report=data_report,
         notes=notes,
+        chooses=chooses(recipe, len(train)),
     )
 
 
@@ -152,23 +155,32 @@ def check_label_count(recipe: Recipe, labels: Collection[str]) -> None:
         )
 
 
-def divide(recipe: Recipe, train: list[Item], task: AnyTask) -> tuple[list[Item], list[Item]]:
-    """Split off validation rows for early stopping, so that held-out rows stay unseen until the end."""
-    if not divides(recipe, len(train)):
+def divide(
+    recipe: Recipe, train: list[Item], task: AnyTask, *, calibrates: bool
+) -> tuple[list[Item], list[Item]]:
+    """Split off validation rows, so that held-out rows stay unseen until the end.
+
+    They choose a checkpoint, or with `calibrates` at least a temperature.
+    """
+    least = MIN_CALIBRATING_ROWS if calibrates else MIN_CHOOSING_ROWS
+    if not chooses(recipe, len(train)) and _evaluated(recipe, len(train)) < least:
         return train, []
     size, seed = _validation_size(recipe, len(train)), recipe.train.seed
     kept, taken = split(train, size, seed, task, recipe.data.group_by)
     return kept, [item.as_sent() for item in without_leaks(taken, kept)]
 
 
-def divides(recipe: Recipe, rows: int) -> bool:
-    """Return whether training on `rows` splits off validation rows."""
-    settings = recipe.train
-    least = MIN_VALIDATION_ROWS if settings.asks_for_validation else MIN_UNASKED_VALIDATION_ROWS
-    evaluates = settings.patience != 0 and (
-        settings.epochs is None or settings.epochs > 1 or settings.checkpoint_steps is not None
-    )
-    return evaluates and _validation_size(recipe, rows) >= least
+def chooses(recipe: Recipe, rows: int) -> bool:
+    """Return whether training on `rows` has enough validation rows to choose a checkpoint and stop early."""
+    least = MIN_ASKED_ROWS if recipe.train.asks_for_validation else MIN_CHOOSING_ROWS
+    return _evaluated(recipe, rows) >= least
+
+
+def _evaluated(recipe: Recipe, rows: int) -> int:
+    """Return the number of validation rows that there would be; 0 if the recipe has no use for them."""
+    train = recipe.train
+    several = train.epochs is None or train.epochs > 1 or train.checkpoint_steps is not None
+    return _validation_size(recipe, rows) if train.patience != 0 and several else 0
 
 
 def _validation_size(recipe: Recipe, rows: int) -> int:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from hub.data.dataset import Dataset, divide
+from hub.data.dataset import Dataset, chooses, divide
 from hub.data.examples import AnyTask, Item
 from hub.data.split import grouped_folds, stratum, without_leaks
 from hub.recipe.recipe import Recipe
@@ -36,18 +36,22 @@ def folds(
             yield left, held_out
 
 
-def fold_datasets(recipe: Recipe, dataset: Dataset, task: AnyTask) -> Iterator[Dataset]:
-    """Yield the data set of each fold of `evaluate.folds`, made from the training rows only."""
+def fold_datasets(recipe: Recipe, dataset: Dataset, task: AnyTask, *, calibrates: bool) -> Iterator[Dataset]:
+    """Yield the data set of each fold of `evaluate.folds`, made from the training rows only.
+
+    `calibrates` is passed to `divide`.
+    """
     rows = (*dataset.train, *(item.as_trained() for item in dataset.validation))
     for left, held_out in folds(
         rows, recipe.evaluate.folds or 0, recipe.train.seed, task, recipe.data.group_by
     ):
-        train, validation = divide(recipe, left, task)
+        train, validation = divide(recipe, left, task, calibrates=calibrates)
         yield replace(
             dataset,
             train=tuple(train),
             validation=tuple(validation),
             held_out=tuple(item.as_sent() for item in held_out),
+            chooses=chooses(recipe, len(left)),
         )
 
 

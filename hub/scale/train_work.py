@@ -81,7 +81,7 @@ class TrainWork:
             folder=folder,
             pad=tokenizer.pad_token_id or 0,
             loss=loss_of(plan, self.features),
-            validation=validation,
+            validation=validation if plan.dataset.chooses else None,
             progress=silent if shard.rank else put_on(self.board),
             resume=resume,
             callbacks=[_Report(folder, shard)],

@@ -35,7 +35,9 @@ def cross_validate(plan: Plan, folder: Path, progress: Progress, resume: bool) -
     if count is None:
         return {}
     found: list[Mapping[str, float]] = []
-    for number, dataset in enumerate(fold_datasets(plan.recipe, plan.dataset, plan.loaded.task), 1):
+    calibrates = plan.loaded.labelled and plan.recipe.evaluate.calibrate
+    parts = fold_datasets(plan.recipe, plan.dataset, plan.loaded.task, calibrates=calibrates)
+    for number, dataset in enumerate(parts, 1):
         work = folder / str(number)
         work.mkdir(parents=True, exist_ok=True)
         known = _known(work / _RESULT, [plan.sha256, count]) if resume else None

@@ -167,7 +167,7 @@ def _fitted(  # noqa: PLR0913 - everything that a model is trained with
             folder=work / CHECKPOINTS,
             pad=tokenizer.pad_token_id or 0,
             loss=loss_of(plan, features),
-            validation=validation,
+            validation=validation if plan.dataset.chooses else None,
             progress=progress,
             resume=resume,
             callbacks=[TrackerCallback(trackers)] if trackers else (),

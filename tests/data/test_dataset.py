@@ -28,10 +28,13 @@ def csv_of(rows: list[tuple[str, str]]) -> str:
 
 @pytest.fixture
 def prepared(make_recipe: RecipeMaker, labelling, tmp_path: Path):
-    def run(text: str, *overrides: str, **files: str | bytes) -> tuple[Dataset, InvalidRows]:
+    def run(
+        text: str, *overrides: str, needs_label: bool = False, **files: str | bytes
+    ) -> tuple[Dataset, InvalidRows]:
         recipe = make_recipe(text, *overrides, **files)
         invalid = InvalidRows(recipe)
-        return prepare(recipe, labelling, tmp_path / "cache", invalid), invalid
+        cache = tmp_path / "cache"
+        return prepare(recipe, labelling, cache, invalid, needs_label=needs_label), invalid
 
     return run
 
@@ -73,20 +76,20 @@ def test_validation_is_kept_apart_only_when_it_is_used(prepared) -> None:
 
 
 def test_few_validation_rows_are_split_off_only_for_a_recipe_that_asks_for_them(prepared) -> None:
-    def size(rows: int, *settings: str) -> int:
+    def found(rows: int, *settings: str, labels: bool = True) -> tuple[int, bool]:
         many = csv_of([(f"text {n}", "ab"[n % 2]) for n in range(rows)])
-        return len(
-            prepared("task: t\ndata: {source: a.csv, eval_fraction: 0.1}\n", *settings, a_csv=many)[
-                0
-            ].validation
-        )
+        recipe = "task: t\ndata: {source: a.csv, eval_fraction: 0.1}\n"
+        dataset, _ = prepared(recipe, *settings, a_csv=many, needs_label=labels)
+        return len(dataset.validation), dataset.chooses
 
-    assert size(1120) == 50
-    assert size(1080) == 0
+    assert found(1120) == (50, False), "they calibrate"
+    assert found(1120, labels=False) == found(1120, "evaluate.calibrate=false") == (0, False)
+    assert found(1080) == (0, False)
+    assert found(4500) == found(4500, labels=False) == (202, True)
     asking = ("train.patience=2", "train.checkpoint_steps=5", "train.schedule=plateau")
-    assert [size(1080, one) for one in asking] == [49, 49, 49]
-    assert size(1080, "train.validation_fraction=0.04") == 39
-    assert size(180, "train.patience=2") == 0
+    assert [found(1080, one) for one in asking] == [(49, True)] * 3
+    assert found(1080, "train.validation_fraction=0.04") == (39, True)
+    assert found(180, "train.patience=2") == (0, False)
 
 
 def test_held_out_rows_that_were_trained_on_are_dropped(prepared) -> None:

@@ -105,7 +105,7 @@ class Train(Model):
         None,
         ge=0,
         description="Evaluations without improvement before training stops; 0: no evaluations and no early "
-        "stopping. Default: 2 if there are at least 50 validation rows, else 0.",
+        "stopping. Default: 2 if there are at least 200 validation rows, else 0.",
     )
     validation_fraction: float = Field(
         0.05,

@@ -13,7 +13,7 @@ from typing import Any
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from hub.bases.cache import Bases
-from hub.data.dataset import InvalidRows, divides
+from hub.data.dataset import InvalidRows, chooses
 from hub.data.label_quality import describe_rows
 from hub.engine.tokenizer import load_tokenizer
 from hub.errors import BadData
@@ -159,7 +159,7 @@ class Session:
         kept = self._folder / KEPT
         shutil.rmtree(kept, ignore_errors=True)
         dataset = plan.dataset
-        if divides(plan.recipe, len(dataset.train) + len(dataset.validation)):
+        if chooses(plan.recipe, len(dataset.train) + len(dataset.validation)):
             note_plan(plan, work)
             for state in work.glob("*/optimizer.pt"):
                 state.unlink()  # large, and not needed after training

@@ -219,6 +219,19 @@ def test_training_stops_early_and_keeps_the_best_checkpoint(make_recipe: RecipeM
     assert until_best.version.sha256 == result.version.sha256
 
 
+def test_a_few_validation_rows_calibrate_and_choose_no_checkpoint(
+    make_recipe: RecipeMaker, run: Trainer
+) -> None:
+    rows = "text,label\n" + "".join(f"a {['good', 'bad'][n % 2]} film {n},{n % 2}\n" for n in range(1250))
+    train = "train={epochs: 2, batch_size: 64, learning_rate: 0.01}"
+    result = run(make_recipe(SENTIMENT, train, a_csv=rows))
+    assert (len(result.plan.dataset.train), len(result.plan.dataset.validation)) == (950, 50)
+    fitted = result.outcome.fitted
+    assert (fitted.epochs, fitted.best_step, fitted.stopped_early) == (2, None, False)
+    assert result.outcome.temperature
+    assert "too few" not in result.outcome.temperature.reason
+
+
 def test_the_checkpoint_with_the_lowest_error_is_kept_where_the_task_says_so(
     make_recipe: RecipeMaker, run: Trainer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

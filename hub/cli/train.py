@@ -231,7 +231,7 @@ def _print_rows(result: TrainResult) -> None:
     data, data_report = result.plan.dataset, result.plan.dataset.data_report
     parts = [
         f"{len(data.train):,} for training",
-        f"{len(data.validation):,} for validation",
+        f"{len(data.validation):,} {'for validation' if data.chooses else 'to calibrate'}",
         f"{len(data.held_out):,} held out",
         f"{sum(data_report.filtered.values()):,} filtered",
         f"{data_report.duplicates:,} duplicates",

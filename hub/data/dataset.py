@@ -127,7 +127,7 @@ def prepare(
             items, max(1, round(data.eval_fraction * len(items))), seed, task, data.group_by
         )
     clean = filters.without_leaks(held_out, train)
-    kept, validation = divide(recipe, train, task, calibrates=needs_label and recipe.evaluate.calibrate)
+    kept, validation = divide(recipe, train, task, labelled=needs_label)
     if data.eval and not held_out and invalid.rows:
         raise BadData(f"No held-out row can be used: {invalid.listed()}.")
     if not kept or not clean:
@@ -156,14 +156,16 @@ def check_label_count(recipe: Recipe, labels: Collection[str]) -> None:
 
 
 def divide(
-    recipe: Recipe, train: list[Item], task: AnyTask, *, calibrates: bool
+    recipe: Recipe, train: list[Item], task: AnyTask, *, labelled: bool
 ) -> tuple[list[Item], list[Item]]:
     """Split off validation rows, so that held-out rows stay unseen until the end.
 
-    They choose a checkpoint, or with `calibrates` at least a temperature.
+    They choose a checkpoint, or where the task is `labelled` at least a temperature.
     """
-    least = MIN_CALIBRATING_ROWS if calibrates else MIN_CHOOSING_ROWS
-    if not chooses(recipe, len(train)) and _evaluated(recipe, len(train)) < least:
+    calibrates = labelled and recipe.evaluate.calibrate
+    if not chooses(recipe, len(train)) and not (
+        calibrates and _evaluated(recipe, len(train)) >= MIN_CALIBRATING_ROWS
+    ):
         return train, []
     size, seed = _validation_size(recipe, len(train)), recipe.train.seed
     kept, taken = split(train, size, seed, task, recipe.data.group_by)

@@ -36,16 +36,16 @@ def folds(
             yield left, held_out
 
 
-def fold_datasets(recipe: Recipe, dataset: Dataset, task: AnyTask, *, calibrates: bool) -> Iterator[Dataset]:
+def fold_datasets(recipe: Recipe, dataset: Dataset, task: AnyTask, *, labelled: bool) -> Iterator[Dataset]:
     """Yield the data set of each fold of `evaluate.folds`, made from the training rows only.
 
-    `calibrates` is passed to `divide`.
+    `labelled` is passed to `divide`.
     """
     rows = (*dataset.train, *(item.as_trained() for item in dataset.validation))
     for left, held_out in folds(
         rows, recipe.evaluate.folds or 0, recipe.train.seed, task, recipe.data.group_by
     ):
-        train, validation = divide(recipe, left, task, calibrates=calibrates)
+        train, validation = divide(recipe, left, task, labelled=labelled)
         yield replace(
             dataset,
             train=tuple(train),

@@ -35,8 +35,8 @@ def cross_validate(plan: Plan, folder: Path, progress: Progress, resume: bool) -
     if count is None:
         return {}
     found: list[Mapping[str, float]] = []
-    calibrates = plan.loaded.labelled and plan.recipe.evaluate.calibrate
-    parts = fold_datasets(plan.recipe, plan.dataset, plan.loaded.task, calibrates=calibrates)
+    task, labelled = plan.loaded.task, plan.loaded.labelled
+    parts = fold_datasets(plan.recipe, plan.dataset, task, labelled=labelled)
     for number, dataset in enumerate(parts, 1):
         work = folder / str(number)
         work.mkdir(parents=True, exist_ok=True)

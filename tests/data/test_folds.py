@@ -65,7 +65,7 @@ def test_folds_are_made_of_training_rows_cleaned_and_held_out_ones_as_sent(
     dataset = prepare(recipe, Labelling(), tmp_path, InvalidRows(recipe))
     assert dataset.validation
     held: list[int] = []
-    for fold in fold_datasets(recipe, dataset, Labelling(), calibrates=True):
+    for fold in fold_datasets(recipe, dataset, Labelling(), labelled=True):
         held += [item.line for item in fold.held_out]
         assert all("  " not in item.example["text"] for item in fold.train)
         assert all("  " in item.example["text"] for item in (*fold.held_out, *fold.validation))

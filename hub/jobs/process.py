@@ -12,6 +12,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
@@ -169,9 +170,8 @@ class _Run:
         self.jobs.advance(self.job.id, self.owner, JobStatus.RUNNING)
         found = self.folder.result
         if found:
-            self.folder.write_result(
-                {**found, "gate": found.get("gate") or self._gate_stored(found["version"])}
-            )
+            gate = found.get("gate") or self._decided(lambda: self._gate_stored(found["version"]))
+            self.folder.write_result({**found, "gate": gate})
             return
         recipe = self._recipe()
         events.resume()
@@ -184,7 +184,8 @@ class _Run:
         events.flush()
         found = self._described(result)
         self.folder.write_result(found)
-        self.folder.write_result({**found, "gate": self._gate(result, events)})
+        gate = self._decided(lambda: self._gate(result, events))
+        self.folder.write_result({**found, "gate": gate})
 
     def _trained(self, recipe: Recipe, events: JobEvents, *, resume: bool) -> TrainResult:
         from hub.export.int8_gate import INT8, int8_gauge
@@ -234,6 +235,19 @@ class _Run:
         target = self.folder.path / path.name
         as_prompts(path, target)
         return target
+
+    def _decided(self, gate: Callable[[], Json | None]) -> Json | None:
+        """Return what a gate decides; a version about which it cannot is stored already, and not deployed."""
+        try:
+            return gate()
+        except LostJob:
+            raise
+        except HubError as error:
+            reason = self._shown(error)
+        except Exception as error:
+            log_fault(log, f"The gate of job {self.job.id} failed", error)
+            reason = f"the gate failed ({type(error).__name__}); the server's log has the place"
+        return {"passed": False, "reason": reason}
 
     def _gate(self, result: TrainResult, events: JobEvents) -> Json | None:
         from hub.report.write import add_gate
@@ -293,10 +307,14 @@ class _Run:
 
     def _fail(self, error: HubError) -> None:
         reworded(error, self.job.spec)
-        message = str(error).replace(f"{self.settings.home}{os.sep}", "")
+        message = self._shown(error)
         found = {"code": error.code, "message": message, "param": error.field or None}
         event = NewEvent(message, {"code": error.code}, Level.ERROR)
         self.jobs.finish(self.job.id, self.owner, error=found, event=event)
+
+    def _shown(self, error: HubError) -> str:
+        """Return the message of an error without the folder of the home."""
+        return str(error).replace(f"{self.settings.home}{os.sep}", "")
 
 
 def _live(store: Store, name: str) -> Any:

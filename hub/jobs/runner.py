@@ -160,7 +160,7 @@ class JobRunner:
     def _finish(self, run: _JobRun, jobs: Jobs) -> None:
         """Deploy what the process has stored, if that was asked for and the gate lets it, and end the job."""
         result = run.folder.result
-        if not result:  # the process has reported a failure
+        if not result or not jobs.get(run.job.id).is_active:  # the process has reported a failure
             return
         event = NewEvent(f"Stored as {result['version']}.")
         if name := run.job.spec.deploy:

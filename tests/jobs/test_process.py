@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from hub.config import load_settings
-from hub.errors import NotReady
+from hub.errors import BadAdapter, NotReady
 from hub.jobs.events import JobEvents
 from hub.jobs.folder import JobFolder
 from hub.jobs.process import JobStage, Order, _Run
@@ -149,6 +149,22 @@ def test_a_version_that_another_process_stored_is_not_trained_again(desk: Desk) 
     run.work()
     assert run.folder.result["gate"] == {"passed": True, "reason": "nothing was live"}
     assert len(desk.store.versions("mood")) == 1
+
+
+@pytest.mark.parametrize("fault", [BadAdapter("mood@1 is altered."), MemoryError()])
+def test_a_version_about_which_the_gate_cannot_decide_is_not_deployed(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, fault: Exception
+) -> None:
+    def fails(*_: Any) -> None:
+        raise fault
+
+    monkeypatch.setattr("hub.training.gate.decide", fails)
+    run = desk.run("text,label\n", JobStage.TRAIN, deploy="mood")
+    run.folder.write_result({"version": str(desk.home.add("mood").ref)})
+    run.work()
+    gate = run.folder.result["gate"]
+    assert not gate["passed"] and (str(fault) or "MemoryError") in gate["reason"]
+    assert desk.jobs.get(run.job.id).is_active
 
 
 def test_a_cancelled_job_stops_its_process(desk: Desk) -> None:

@@ -16,7 +16,7 @@ from hub.jobs.folder import JobFolder
 from hub.jobs.process import JobStage, Order
 from hub.jobs.runner import MAX_ATTEMPTS, MAX_CRASHES, JobRunner
 from hub.store.jobs.files import Files, NewFile
-from hub.store.jobs.jobs import Jobs
+from hub.store.jobs.jobs import Jobs, NewEvent
 from hub.store.jobs.records import EventKind, JobSpec, JobStatus, Page, TrainingJob
 from hub.store.store import Store
 from tests.support.waiting import until
@@ -166,6 +166,23 @@ def test_what_passes_the_gate_is_deployed_and_what_does_not_is_only_stored(
     assert desk.deployed == ([("mood", "mood@1")] if live else [])
     newest = desk.jobs.events(job.id, Page(1), (EventKind.MESSAGE,))[0]
     assert newest.level == ("info" if live else "warn")
+
+
+def test_a_failure_that_a_process_reported_after_it_stored_a_version_holds_no_other_job(desk: Desk) -> None:
+    job, desk.code, runner = desk.create(deploy="mood"), SLEEP, desk.runner()
+    runner._work()
+    [run] = runner._runs.values()
+    run.folder.write_result({"version": "mood@1"})
+    error = {"code": "internal", "message": "It failed.", "param": None}
+    desk.jobs.finish(job.id, run.owner, error=error, event=NewEvent("It failed."))
+    run.process.kill()
+    run.process.wait()
+    run.process.returncode = 0
+    second, desk.code = desk.create(), END
+    runner._work()
+    assert [order.job for order in desk.orders] == [job.id, second.id]
+    assert desk.jobs.get(job.id).status is JobStatus.FAILED and not desk.folder(job).path.exists()
+    runner._stop()
 
 
 def test_what_a_dead_server_left_of_ended_jobs_is_removed(desk: Desk) -> None:

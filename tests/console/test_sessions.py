@@ -102,6 +102,16 @@ def test_two_hubs_of_one_host_have_cookies_of_their_own() -> None:
     assert sessions().cookie == sessions().cookie != sessions(secret=b"t" * 32).cookie
 
 
+@pytest.mark.parametrize("charset", ["unicode_escape", "punycode", "undefined", "utf-8; charset=punycode"])
+def test_a_form_is_utf8(browser: Browser, charset: str) -> None:
+    body = b'--x\r\ncontent-disposition: form-data; name="key"\r\n\r\n\\ud800a-9999\r\n--x--\r\n'
+    declared = {"content-type": f"multipart/form-data; boundary=x; charset={charset}"}
+    refused = browser.client.post("/console/sign-in", content=body, headers=declared)
+    assert refused.status_code == 415 and "must be UTF-8" in refused.text
+    taken = {"content-type": "multipart/form-data; boundary=x; charset=UTF-8"}
+    assert browser.client.post("/console/sign-in", content=body, headers=taken).status_code == 401
+
+
 def test_another_site_cannot_sign_a_browser_in(browser: Browser) -> None:
     refused = browser.post("/console/sign-in", {"origin": "https://evil.example"}, key=ADMIN_KEY)
     assert refused.status_code == 403

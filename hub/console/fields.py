@@ -11,6 +11,7 @@ from starlette.datastructures import UploadFile
 
 from hub.data.read.image_cells import takes_file
 from hub.errors import BadRequest
+from hub.serving.requests.parsing import check_json
 
 __all__ = ["body_of", "fields_of", "shortened"]
 
@@ -97,8 +98,7 @@ def _value(name: str, kind: str, text: str) -> Any:
     if kind in ("text", "choice", "file"):
         return text
     try:
-        value = json.loads(text)
-    except ValueError:
+        return check_json(text.encode())
+    except BadRequest:
         wanted = {"integer": "a whole number", "number": "a number", "boolean": "true or false"}
         raise BadRequest(f"{name}: write {wanted.get(kind, 'JSON')}.") from None
-    return value

@@ -76,6 +76,9 @@ def test_a_disagreement_is_shown_and_labelled(operator: Browser) -> None:
     [
         ({"request_id": "r", "label": " "}, 400),
         ({"request_id": "r", "label": "{"}, 400),
+        ({"request_id": "r", "label": "[" * 20_000}, 400),
+        ({"request_id": "r", "label": '["\\ud800"]'}, 400),
+        ({"request_id": "r", "label": '{"polarity": NaN}'}, 400),
         ({"request_id": "<x>", "label": "positive"}, 400),
         ({"request_id": "r-unknown", "label": "positive"}, 404),
         ({"request_id": "r-unknown"}, 400),

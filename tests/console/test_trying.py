@@ -13,8 +13,10 @@ from starlette.testclient import TestClient
 
 from hub.api import HeadKind
 from hub.console.coloured_words import coloured_words
+from hub.console.fields import body_of
 from hub.console.plain_html import plain_html
 from hub.console.streamed_answer import HtmlEvents
+from hub.errors import BadRequest
 from hub.store.change import Deploy
 from tests.console.conftest import Browser
 from tests.http.conftest import serve
@@ -53,6 +55,12 @@ def server(home: FakeHome, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         variables = {"HUB_LIMITS__PLUGIN_TIMEOUT_S": LIMIT_S, "HUB_SERVE__EXPLAIN": "true"}
         with serve(home.path, **variables) as client:
             yield client
+
+
+@pytest.mark.parametrize("text", ["[", "[" * 20_000, '["\\ud800"]', "NaN", "1" * 5000])
+def test_what_is_no_json_is_refused_by_its_field(text: str) -> None:
+    with pytest.raises(BadRequest, match=r"inputs: write JSON\."):
+        body_of({"properties": {"inputs": {"type": "array"}}}, {"inputs": text})
 
 
 def test_an_answer_is_drawn_by_the_renderer_of_its_task(operator: Browser) -> None:

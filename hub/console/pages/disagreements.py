@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from typing import Any
 
 from fastapi import FastAPI
@@ -18,6 +17,7 @@ from hub.http.auth import caller_of
 from hub.http.hub import hub_of
 from hub.http.routes.feedback import FeedbackRequest, label_answer
 from hub.serving.canary.disagreements import Disagreement
+from hub.serving.requests.parsing import check_json
 
 __all__ = ["add_routes"]
 
@@ -73,11 +73,11 @@ async def _label(request: Request, name: str) -> Response:
     if not text:
         raise BadRequest("Give the correct label.")
     try:
-        label = json.loads(text) if text.startswith(("{", "[")) else text
+        label = check_json(text.encode()) if text.startswith(("{", "[")) else text
         body = FeedbackRequest(request_id=text_of(request, "request_id"), label=label)
     except ValidationError as error:
         raise BadRequest(": ".join(first_problem(error))) from None
-    except ValueError:
+    except BadRequest:
         raise BadRequest("label: it begins as JSON, and is none.") from None
     given = await label_answer(request, body)
     verdict = "right" if given.correct else "wrong"

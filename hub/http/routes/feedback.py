@@ -18,6 +18,7 @@ from hub.http.routes.route import InferRoute
 from hub.http.routes.schemas import ERRORS
 from hub.http.wire import json_response
 from hub.serving.canary.grading import Comparer, Label
+from hub.serving.requests.parsing import BadField
 from hub.store.catalog.feedback import LabelledAnswer, StoredAnswer
 
 __all__ = ["FeedbackRequest", "add_routes", "label_answer"]
@@ -80,9 +81,14 @@ async def label_answer(request: Request, body: FeedbackRequest) -> LabelledAnswe
 
     Raises:
         TooLarge: the label is too long.
+        BadField: it has a number beyond all floats, such as 1e999, which JSON cannot keep.
         HubError: as `AnswerLog.label`.
     """
-    if len(json.dumps(body.label, ensure_ascii=False)) > MAX_TEXT:
+    try:
+        size = len(json.dumps(body.label, ensure_ascii=False, allow_nan=False))
+    except ValueError:
+        raise BadField("label: has a number that is out of range.", "label") from None
+    if size > MAX_TEXT:
         raise TooLarge(f"`label` has more than {MAX_TEXT:,} characters.")
     runtime = hub_of(request).runtime
     caller = caller_of(request)

@@ -144,8 +144,15 @@ def _equal(answer: Any, expected: Any) -> bool:
             return _selected(map(_renamed, answer), keys) == _selected(items, keys)
         return len(answer) == len(expected) and all(map(_equal, answer, expected))
     if _is_number(answer) and _is_number(expected):
-        return math.isclose(answer, expected, rel_tol=TOLERANCE, abs_tol=TOLERANCE)
+        return _is_close(answer, expected)
     return bool(answer == expected) and isinstance(answer, bool) == isinstance(expected, bool)
+
+
+def _is_close(answer: float, expected: float) -> bool:
+    try:
+        return math.isclose(answer, expected, rel_tol=TOLERANCE, abs_tol=TOLERANCE)
+    except OverflowError:  # a whole number beyond all floats
+        return answer == expected
 
 
 def _is_number(value: Any) -> bool:

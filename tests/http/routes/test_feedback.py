@@ -206,6 +206,14 @@ def test_text_that_is_not_unicode_is_refused(keeping) -> None:
     assert give(keeping, id, "\x00").json()["correct"] is False
 
 
+def test_numbers_beyond_all_floats_match_no_score_or_are_refused(keeping) -> None:
+    id = keeping.post(ONE, json={"text": "a warm film"}).headers["x-hub-request-id"]
+    assert give(keeping, id, {"polarity": 10**400}).json()["correct"] is False
+    sent = f'{{"request_id": "{id}", "label": {{"polarity": 1e999}}}}'
+    refused = keeping.post("/v1/feedback", content=sent, headers=JSON)
+    assert (refused.status_code, refused.json()["error"]["field"]) == (400, "label")
+
+
 def test_it_needs_an_api_key_where_answers_do(serving, monkeypatch) -> None:
     monkeypatch.setenv("HUB_SERVE__API_KEYS", '["a-key-of-sixteen"]')
     monkeypatch.setenv("HUB_FEEDBACK__KEEP", "answers")

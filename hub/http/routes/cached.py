@@ -16,7 +16,7 @@ from starlette.responses import Response
 __all__ = ["CachedBody", "RecentText"]
 
 MIN_GZIP_BYTES = 1024
-_GZIP = re.compile(r"(?:^|,)\s*(?:gzip|\*)\s*(?:;\s*q=(?P<q>[\d.]+)\s*)?(?:,|$)", re.IGNORECASE)
+_GZIP = re.compile(r"(?:^|,)\s*(?:gzip|\*)\s*(?:;\s*q=(?P<q>[01](?:\.\d*)?)\s*)?(?:,|$)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)

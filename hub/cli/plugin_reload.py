@@ -118,5 +118,6 @@ def _own_server(settings: Settings) -> Iterator[ServerClient | None]:
     if (url := find_server(settings)) is None:
         yield None
         return
-    with ServerClient(url, key=admin_key(settings, local=True), verify=verify_server(settings)) as server:
+    key, verify = admin_key(settings, local=True), verify_server(settings)
+    with ServerClient(url, key=key, verify=verify, own=True) as server:
         yield server

@@ -31,7 +31,8 @@ def connect(settings: Settings, server: str | None = None) -> Iterator[Client]:
             yield local
         return
     verify = True if named else verify_server(settings)
-    with ServerClient(url, key=admin_key(settings, local=not named), verify=verify) as remote:
+    key = admin_key(settings, local=not named)
+    with ServerClient(url, key=key, verify=verify, own=not named) as remote:
         yield remote
 
 

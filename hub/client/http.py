@@ -33,7 +33,7 @@ def find_server(settings: Settings) -> str | None:
     if found is None:
         return None
     try:
-        reply = httpx.get(f"{found.url}/livez", timeout=PROBE_S, verify=found.verify())
+        reply = httpx.get(f"{found.url}/livez", timeout=PROBE_S, verify=found.verify(), trust_env=False)
     except (httpx.HTTPError, OSError):
         return None
     return found.url if "x-hub-request-id" in reply.headers else None
@@ -50,14 +50,21 @@ def verify_server(settings: Settings) -> ssl.SSLContext | bool:
 
 
 class ServerClient:
-    """A client over HTTP; a server's error is raised as the class that has its code."""
+    """A client over HTTP; a server's error is raised as the class that has its code.
 
-    def __init__(self, url: str, key: str = "", verify: ssl.SSLContext | bool = True) -> None:
+    The `own` server of a home is asked directly: no proxy of the environment is shown its key.
+    """
+
+    def __init__(
+        self, url: str, key: str = "", verify: ssl.SSLContext | bool = True, *, own: bool = False
+    ) -> None:
         self.url: str | None = url.rstrip("/")
         headers = {"authorization": f"Bearer {key}"} if key else {}
         timeout = httpx.Timeout(TIMEOUT_S, connect=10)
         try:
-            self._http = httpx.Client(base_url=url, headers=headers, timeout=timeout, verify=verify)
+            self._http = httpx.Client(
+                base_url=url, headers=headers, timeout=timeout, verify=verify, trust_env=not own
+            )
         except httpx.InvalidURL as error:
             raise BadRequest(f"{url!r} is not the URL of a server: {error}.") from None
 

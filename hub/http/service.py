@@ -143,7 +143,7 @@ async def _wait_beside_others(runtime: Runtime, address: str, verify: ssl.SSLCon
     This worker accepts no connections before its startup ends, so no request waits for it to load.
     """
     unanswered = 0
-    async with httpx.AsyncClient(timeout=PROBE_S, verify=verify) as client:
+    async with httpx.AsyncClient(timeout=PROBE_S, verify=verify, trust_env=False) as client:
         while not runtime.ready and unanswered < MAX_UNANSWERED:
             try:
                 reply = await client.get(f"{address}/readyz", headers={"connection": "close"})

@@ -99,7 +99,7 @@ def live_server(hub_home: Path) -> Iterator[LiveServer]:
             settings = model.model_validate(dict(options or {})).model_dump(mode="json")
             deploy_made_up(hub_home, registry, spec, labels=labels, settings=settings)
             url = stack.enter_context(_serving(hub_home))
-            return stack.enter_context(httpx.Client(base_url=url, timeout=60))
+            return stack.enter_context(httpx.Client(base_url=url, timeout=60, trust_env=False))
 
         yield start
 
@@ -126,7 +126,10 @@ def ready_server(home: Path) -> str | None:
     """Return the address of the server of a home once it is ready."""
     found = server_file.read(home)
     try:
-        if found and httpx.get(f"{found.url}/readyz", timeout=5, verify=found.verify()).is_success:
+        if found is None:
+            return None
+        reply = httpx.get(f"{found.url}/readyz", timeout=5, verify=found.verify(), trust_env=False)
+        if reply.is_success:
             return found.url
     except httpx.HTTPError:
         pass

@@ -73,6 +73,16 @@ def test_the_server_of_this_home_is_found_and_shown_the_key_that_is_kept_here(se
     assert server.seen == [("/livez", None), ("/admin/status", "Bearer local-key")]
 
 
+def test_the_server_of_this_home_is_asked_past_the_proxy_of_the_environment(server, monkeypatch) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    note(server.url, os.getpid())
+    with connect(load_settings()) as client:
+        assert client.url == server.url
+        client.status()
+    with connect(load_settings(), server.url) as named, pytest.raises(NotReady):
+        named.status()
+
+
 def test_the_key_that_is_kept_here_is_not_shown_to_a_server_that_was_named(server, home) -> None:
     (home.path / "admin.key").write_text("local-key\n")
     with connect(load_settings(), server.url) as client:

@@ -83,8 +83,6 @@ def free_port(preferred: int) -> int:
 
 
 def _wait(settings: Settings, process: subprocess.Popen[bytes], log: Path) -> str:
-    import httpx
-
     from hub.client.http import find_server, verify_server
 
     deadline = time.monotonic() + START_LIMIT_S
@@ -92,10 +90,16 @@ def _wait(settings: Settings, process: subprocess.Popen[bytes], log: Path) -> st
         if process.poll() is not None:
             raise _not_ready(f"The server ended at start (status {process.returncode}).", log)
         url = find_server(settings)
-        if url and httpx.get(f"{url}/readyz", timeout=10, verify=verify_server(settings)).is_success:
+        if url and _is_ready(url, verify_server(settings)):
             return url
         time.sleep(0.1)
     raise _not_ready(f"The server was not ready within {START_LIMIT_S:.0f} s.", log)
+
+
+def _is_ready(url: str, verify: ssl.SSLContext | bool) -> bool:
+    import httpx
+
+    return httpx.get(f"{url}/readyz", timeout=10, verify=verify, trust_env=False).is_success
 
 
 def _not_ready(problem: str, log: Path) -> NotReady:

@@ -119,7 +119,7 @@ def _clients(settings: Settings, server: LocalServer) -> Iterator[tuple[ServerCl
 
     from hub.client.connect import connect
 
-    http = httpx.Client(base_url=server.url, timeout=60, verify=server.verify)
+    http = httpx.Client(base_url=server.url, timeout=60, verify=server.verify, trust_env=False)
     with connect(settings) as admin, http:
         yield admin, http  # type: ignore[misc]
 

@@ -87,7 +87,7 @@ class SwapWatch:
 
     def _keep_asking(self, stop: threading.Event, offset: int) -> None:
         texts = cycle([*self.texts[offset:], *self.texts[:offset]])
-        with httpx.Client(base_url=self.url, timeout=30, verify=self.verify) as client:
+        with httpx.Client(base_url=self.url, timeout=30, verify=self.verify, trust_env=False) as client:
             while not stop.is_set():
                 self.answers.append(ask(client, self.deployment, next(texts)))
 

@@ -10,8 +10,10 @@ from typing import Any, cast
 import pytest
 from starlette.testclient import TestClient
 
+from hub.keys import Scopes
 from hub.serving.canary.disagreements import MAX_KEPT, Disagreements
 from hub.serving.observation import Observation
+from hub.store.catalog.keys import ApiKeys
 from hub.store.change import Deploy
 from tests.console.conftest import Browser
 from tests.http.conftest import serve
@@ -69,6 +71,17 @@ def test_a_disagreement_is_shown_and_labelled(operator: Browser) -> None:
     shown = operator.get(done.headers["location"]).text
     assert re.search(rf"Labelled: {first['version']} was right", shown)
     assert until(lambda: "Look at the disagreements" in operator.get("/console/deployments/mood").text, 10)
+
+
+def test_texts_of_others_are_shown_to_those_who_may_deploy_alone(browser: Browser, home: FakeHome) -> None:
+    keys = ApiKeys(home.store.catalog)
+    for scopes, status in ((["infer"], 403), (["infer:mood", "deploy:other"], 403), (["deploy:mood"], 200)):
+        _, text = keys.create("desk", Scopes.parse(scopes))
+        assert until(lambda text=text: browser.sign_in(text).status_code == 303, 10)
+        assert browser.get(PAGE).status_code == status, scopes
+        if status != 200:
+            assert browser.send(PAGE, request_id="r-1", label="positive").status_code == 403
+            assert "Look at the disagreements" not in browser.get("/console/deployments/mood").text
 
 
 @pytest.mark.parametrize(

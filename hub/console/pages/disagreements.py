@@ -1,4 +1,7 @@
-"""Requests of a trial to which its versions gave different answers, and the label that says who is right."""
+"""Requests of a trial to which its versions gave different answers, and the label that says who is right.
+
+They are the texts of others: for those who may deploy there, not for all who may ask.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from starlette.responses import Response
 from hub.console.pages.deployments import may_see
 from hub.console.routes import ActionRoute, add_page, page, redirect, text_of
 from hub.errors import BadRequest, NotFound, first_problem
-from hub.http.auth import caller_of
+from hub.http.auth import Right, caller_of
 from hub.http.hub import hub_of
 from hub.http.routes.feedback import FeedbackRequest, label_answer
 from hub.serving.canary.disagreements import Disagreement
@@ -26,14 +29,13 @@ Json = dict[str, Any]
 
 def add_routes(app: FastAPI) -> None:
     """Add the page, and the action that labels an answer."""
-    add_page(app, "/deployments/{name}/disagreements", _show)
-    add_page(app, "/deployments/{name}/disagreements", _label, route=ActionRoute)
+    add_page(app, "/deployments/{name}/disagreements", _show, Right.DEPLOY)
+    add_page(app, "/deployments/{name}/disagreements", _label, Right.DEPLOY, route=ActionRoute)
 
 
 async def _show(request: Request, name: str) -> Response:
+    _check_right(request, name)
     runtime = hub_of(request).runtime
-    if not may_see(caller_of(request), name):
-        raise NotFound(f"There is no deployment {name!r}, or the key may not see it.")
     deployment = await asyncio.to_thread(runtime.store.deployment, name)
     kept = runtime.answers.disagreements.of(name, deployment.trial)
     return page(
@@ -46,6 +48,13 @@ async def _show(request: Request, name: str) -> Response:
         rows=await asyncio.to_thread(lambda: [_described(one) for one in kept]),
         done=request.query_params.get("done", ""),
     )
+
+
+def _check_right(request: Request, name: str) -> None:
+    caller = caller_of(request)
+    if not may_see(caller, name):
+        raise NotFound(f"There is no deployment {name!r}, or the key may not see it.")
+    caller.require(Right.DEPLOY, name)
 
 
 def _described(one: Disagreement) -> Json:
@@ -69,6 +78,7 @@ def _plain(model: BaseModel | None) -> Json | None:
 
 
 async def _label(request: Request, name: str) -> Response:
+    _check_right(request, name)
     text = text_of(request, "label").strip()
     if not text:
         raise BadRequest("Give the correct label.")

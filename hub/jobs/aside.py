@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ __all__ = ["asked", "give_way"]
 
 TIMEOUT_S = 120
 NICE = 10
+OOM_SCORE = "500"  # such a process is killed before the server if memory runs out
 
 
 def asked(module: str, path: Path, shown: str, *arguments: str) -> dict[str, Any]:
@@ -39,7 +41,9 @@ def asked(module: str, path: Path, shown: str, *arguments: str) -> dict[str, Any
     return found
 
 
-def give_way() -> None:
-    """Lower the priority of this process."""
+def give_way(nice: int = NICE) -> None:
+    """Give way to the server: lower the priority of this process, first to go if memory runs out."""
     if hasattr(os, "nice"):
-        os.nice(NICE)
+        os.nice(nice)
+    with suppress(OSError):  # not Linux
+        Path("/proc/self/oom_score_adj").write_text(OOM_SCORE, encoding="ascii")

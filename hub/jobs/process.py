@@ -13,7 +13,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -21,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from hub.config import Settings, restore_settings
 from hub.errors import BadData, Conflict, HubError, NotFound, log_fault
+from hub.jobs.aside import give_way
 from hub.jobs.events import JobEvents
 from hub.jobs.folder import JobFolder
 from hub.jobs.openai_rows import CHAT, as_prompts, columns_for, format_of
@@ -46,7 +46,6 @@ log = logging.getLogger("hub.jobs")
 WAIT_S = 60.0  # for the process of a serving process that died
 CHECK_EVERY_S = 0.5
 MAX_ROWS = 100  # invalid rows in an event
-OOM_SCORE = "500"  # this process is killed before the server if memory runs out
 LOST = 3  # exit status: the job has ended, or another run works on it
 FAILED = 1
 
@@ -102,9 +101,7 @@ def main() -> None:
 def _step_back(order: Order) -> None:
     """Give way to the server: lower priority, few threads, first to go if memory runs out."""
     threading.Thread(target=_end_with, args=(order.parent,), name="parent-watch", daemon=True).start()
-    os.nice(order.settings.jobs.nice)
-    with suppress(OSError):  # not Linux
-        Path("/proc/self/oom_score_adj").write_text(OOM_SCORE, encoding="ascii")
+    give_way(order.settings.jobs.nice)
 
 
 def _end_with(parent: int) -> None:

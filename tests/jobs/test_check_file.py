@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from hub.errors import BadData
+from hub.jobs.aside import OOM_SCORE
 from hub.jobs.check_file import check_file
 from hub.jobs.service import format_by_name
 
@@ -45,6 +48,13 @@ def test_a_bad_file_is_refused_with_lines_and_reasons(
         check_file(path, "mine")
     assert said in str(caught.value)
     assert "SECRET" not in str(caught.value) and str(tmp_path) not in str(caught.value)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only there")
+def test_the_process_that_reads_a_file_is_killed_before_the_server_if_memory_runs_out() -> None:
+    code = "import hub.jobs.aside as aside; aside.give_way(); print(open('/proc/self/oom_score_adj').read())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert int(done.stdout) == int(OOM_SCORE)
 
 
 def test_the_ending_of_a_name_decides_the_format() -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import PurePosixPath
-from typing import IO
+from typing import IO, TypeVar
 
 from hub.config import Settings
 from hub.data.read.tables import reader_of, suffixes
@@ -19,6 +22,9 @@ from hub.store.jobs.records import TrainingJob, UploadedFile
 __all__ = ["TrainingService", "format_by_name"]
 
 MAX_NAME = 255  # characters kept of a file's name
+READERS = 2  # files that are read at once
+
+Result = TypeVar("Result")
 
 
 class TrainingService:
@@ -28,6 +34,14 @@ class TrainingService:
         self._runtime = runtime
         self._settings = settings
         self.runner = JobRunner(runtime, settings)
+        self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="uploads")
+
+    async def reading(self, call: Callable[[], Result]) -> Result:
+        """Run a call that reads a file, which may take minutes, in threads of its own.
+
+        In those of the event loop it would hold up deploys, rollbacks and the metrics.
+        """
+        return await asyncio.get_running_loop().run_in_executor(self._readers, call)
 
     @property
     def files(self) -> Files:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import threading
+import time
+
 import pytest
 from typer.testing import CliRunner
 
@@ -10,6 +14,7 @@ from hub.http.auth import Caller, Keys
 from hub.keys import Right, Scopes
 from tests.http.conftest import ADMIN_KEY, serve
 from tests.support.homes import FakeHome
+from tests.support.waiting import until
 
 ROWS = ("rows.csv", b"text,label\nwarm,good\n")
 FILES, JOBS = "/v1/files", "/v1/fine_tuning/jobs"
@@ -50,6 +55,28 @@ def create(client, **asked):
 
 def error_of(reply):
     return reply.status_code, reply.json()["error"]["code"]
+
+
+def test_files_that_are_read_for_long_hold_up_nothing_else(client, monkeypatch) -> None:
+    began, go_on = [], threading.Event()
+
+    def check(path, shown) -> int:
+        began.append(path)
+        return int(go_on.wait(10)) or 1
+
+    monkeypatch.setattr("hub.jobs.service.check_file", check)
+    all_threads = min(32, (os.cpu_count() or 1) + 4)  # of the event loop
+    uploads = [threading.Thread(target=upload, args=(client,)) for _ in range(all_threads + 2)]
+    for one in uploads:
+        one.start()
+    assert until(lambda: len(began) >= 2, 10)
+    asked = time.monotonic()
+    assert client.get("/metrics").status_code == 200
+    assert time.monotonic() - asked < 5 and not go_on.is_set()
+    go_on.set()
+    for one in uploads:
+        one.join()
+    assert len(client.get(FILES).json()["data"]) == len(uploads)
 
 
 def test_a_file_is_shown_listed_read_and_deleted(client) -> None:

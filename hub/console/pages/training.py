@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -89,7 +90,7 @@ async def _upload(request: Request) -> Response:
         raise BadRequest("Choose a file with rows to train on.")
     name = file.filename[:MAX_NAME]
     new = NewFile(name, format_by_name(name), FINE_TUNE, None)
-    kept = await asyncio.to_thread(training.upload, file.file, new)
+    kept = await training.reading(partial(training.upload, file.file, new))
     return redirect(f"/training/files/{kept.id}")
 
 
@@ -102,12 +103,12 @@ async def _look(request: Request, file_id: str) -> Response:
     if task and task not in {one.spec.name for one in hub.tasks}:
         raise BadRequest("There is no such task here.")
     try:
-        profile = await asyncio.to_thread(inspect_file, path, file.filename, task)
+        profile = await hub.training.reading(partial(inspect_file, path, file.filename, task))
     except HubError as error:
         if not task:
             raise
         problem = str(error)  # its columns do not fit: show the file all the same
-        profile = await asyncio.to_thread(inspect_file, path, file.filename)
+        profile = await hub.training.reading(partial(inspect_file, path, file.filename))
     stem = PurePosixPath(file.filename).stem.lower()
     proposed = "".join(char if char.isalnum() and char.isascii() else "-" for char in stem).strip("-")[:40]
     return page(

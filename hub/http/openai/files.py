@@ -136,7 +136,7 @@ async def _upload(request: Request) -> Response:
     try:
         sent = _checked(form)
         with about("file"):
-            file = await asyncio.to_thread(hub.training.upload, sent.file.file, sent.new)
+            file = await hub.training.reading(partial(hub.training.upload, sent.file.file, sent.new))
     finally:
         await form.close()
     return json_response(_describe(file))

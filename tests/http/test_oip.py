@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
+import time
 
 import pytest
 
@@ -193,6 +194,8 @@ BAD = {
     "another shape": {"inputs": [{**tensor("text", TEXTS), "shape": [3]}]},
     "an empty shape": {"inputs": [{**tensor("text", []), "shape": [0]}]},
     "a negative shape": {"inputs": [{**tensor("text", TEXTS), "shape": [-1, -2]}]},
+    "too many dimensions": {"inputs": [{**tensor("text", TEXTS), "shape": [1] * 64 + [2]}]},
+    "lists beside a text": {"inputs": [{**tensor("text", [[], [], "x"]), "shape": [1] * 63 + [3]}]},
     "numbers": {"inputs": [{**tensor("text", TEXTS), "data": [1, 2]}]},
     "data and binary data": {"inputs": [tensor("text", TEXTS, parameters={"binary_data_size": 0})]},
     "shared memory": {"inputs": [tensor("text", TEXTS, parameters={"shared_memory_region": "x"})]},
@@ -215,6 +218,13 @@ def test_a_wrong_body_is_refused_in_the_form_of_the_protocol(client, body) -> No
     reply = client.post(INFER, json=body)
     assert reply.status_code == 400, reply.text
     assert reply.json().keys() == {"error", "code"}
+
+
+@pytest.mark.parametrize("shape", [[9] * 100_000, [1] * 100_000, [10**4000] * 64])
+def test_a_shape_of_any_size_is_refused_at_once(client, shape) -> None:
+    began = time.monotonic()
+    reply = client.post(INFER, json={"inputs": [{**tensor("text", [[]] * 50_000 + ["x"]), "shape": shape}]})
+    assert reply.status_code in (400, 413) and time.monotonic() - began < 2
 
 
 def test_the_number_of_texts_is_limited(client) -> None:

@@ -19,6 +19,8 @@ __all__ = [
     "TensorOut",
 ]
 
+MAX_DIMENSIONS = 64  # as numpy has; with any number, a short body took hours
+
 
 class TensorIn(BaseModel):
     """An input tensor; its elements are in `data`, or binary after the JSON object."""
@@ -26,7 +28,9 @@ class TensorIn(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str
-    shape: list[int] = Field(description="One text per element; all inputs have the same number.")
+    shape: list[int] = Field(
+        max_length=MAX_DIMENSIONS, description="One text per element; all inputs have the same number."
+    )
     datatype: str = Field(description="BYTES", examples=["BYTES"])
     parameters: dict[str, Any] | None = Field(None, description="`binary_data_size` of binary elements.")
     data: list[Any] | None = Field(None, description="Texts, flat or nested as the shape.")

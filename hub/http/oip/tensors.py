@@ -100,8 +100,9 @@ def _texts(tensor: TensorIn, binary: bytes, max_items: int) -> tuple[int, list[s
 
 def _from_json(name: str, data: Any, count: int, levels: int) -> list[str]:
     for _ in range(levels - 1):
-        if all(isinstance(one, list) for one in data):
-            data = [element for one in data for element in one]
+        if not all(isinstance(one, list) for one in data):
+            break
+        data = [element for one in data for element in one]
     if len(data) != count or not all(isinstance(one, str) for one in data):
         raise BadRequest(f"The data of the input {name!r} must be {count} texts, as its shape says.")
     return list(data)

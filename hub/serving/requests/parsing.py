@@ -20,6 +20,7 @@ ModelT = TypeVar("ModelT", bound=BaseModel)
 Path = tuple[int | str, ...]
 
 MAX_NAMED_FIELDS = 3  # wrong fields that a message names
+MAX_PROBLEMS = 5000  # that are looked at: of a body with a million, it would take a minute
 WHOLE = "body"  # the path of a body that is wrong as a whole
 MAX_PATH = 120  # characters of a field's path in an error, which may contain keys of the caller
 
@@ -168,6 +169,10 @@ def _moved(error: BadRequest, places: Mapping[str, str]) -> BadRequest:
 
 
 def _explain(body: bytes, error: ValidationError) -> HubError:
+    if (count := error.error_count()) > MAX_PROBLEMS:
+        return BadField(
+            f"{WHOLE}: does not fit in {count:,} places, too many to name. The page at / has its schema."
+        )
     details = error.errors(include_url=False, include_input=False, include_context=False)
     first = details[0]
     if first["type"] == "json_invalid":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Annotated, TypeVar
 
 import pytest
@@ -94,6 +95,21 @@ def test_a_field_path_is_given_and_kept_short() -> None:
     with pytest.raises(BadField) as caught:
         parse(json.dumps({"text": "a", "k" * 500: 1}).encode(), Ask)
     assert len(caught.value.field) <= 120
+
+
+@pytest.mark.parametrize("key", ["text", "tags"])
+def test_a_body_that_is_wrong_in_many_places_is_refused_at_once(key) -> None:
+    class Tagged(Model):
+        text: Text
+        tags: list[Some[str] | Some[int]]
+
+    unknown = {str(number): 1 for number in range(90_000)}
+    body = unknown if key == "text" else {"text": "a", "tags": [0] * 300_000}
+    sent = json.dumps(body).encode()
+    began = time.monotonic()
+    with pytest.raises(BadField, match="places, too many to name"):
+        parse(sent, Tagged)
+    assert time.monotonic() - began < 3
 
 
 def test_items_fail_in_their_places() -> None:

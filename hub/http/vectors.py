@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import BaseModel
 
 from hub.api import AdapterInfo, HeadKind
-from hub.errors import BadRequest, Conflict, HubError
+from hub.errors import BadRequest, Conflict, HubError, TooLarge
 from hub.registry.loaded import LoadedTask
 from hub.serving.requests.call_answers import CallAnswers
 from hub.serving.requests.parsing import parse_fields
@@ -18,6 +18,8 @@ from hub.serving.routing.routes import Route
 from hub.task_tools import softmax
 
 __all__ = ["TextVectors", "hypotheses", "label_scores", "vector_request", "vectors_of"]
+
+MAX_HYPOTHESES = 2_000_000  # characters of all texts that a template makes: as many as a body has bytes
 
 
 class TextVectors(Protocol):
@@ -63,14 +65,24 @@ def vectors_of(answers: CallAnswers) -> TextVectors:
     return found  # type: ignore[no-any-return]
 
 
-def hypotheses(labels: Sequence[str], template: str) -> list[str]:
+def hypotheses(labels: Sequence[str], template: str, asked: int = 1) -> list[str]:
     """Return a text for each label, by a template such as "This text is about {}."
+
+    `asked` is the number of questions that each of them is sent with.
 
     Raises:
         BadRequest: the template has no place for the label.
+        TooLarge: the texts would be longer than any request.
     """
-    if "{}" not in template:
+    places = template.count("{}")
+    if not places:
         raise BadRequest("A template of labels has {} in the place of the label.")
+    total = (len(labels) * len(template) + places * sum(map(len, labels))) * asked
+    if total > MAX_HYPOTHESES:
+        raise TooLarge(
+            f"Template and labels make texts of {total:,} characters; the limit is {MAX_HYPOTHESES:,}. "
+            "Send shorter or fewer ones."
+        )
     return [template.replace("{}", label) for label in labels]
 
 

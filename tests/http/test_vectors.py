@@ -225,3 +225,25 @@ def test_an_empty_text_is_named_by_its_place_in_the_body(client, path, body, pla
     reply = client.post(path, json=body)
     assert (reply.status_code in (400, 422)) is (path != "/v1/predict")
     assert f"`{place}` is empty" in reply.text
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        (
+            "/v1/deployments/search/rank",
+            {"query": "x", "candidates": ["y" * 10_000] * 9, "template": "{}" * 400},
+        ),
+        (
+            "/hf/search",
+            {
+                "inputs": ["x"] * 200,
+                "parameters": {"candidate_labels": ["y" * 1000], "hypothesis_template": "{}" * 12},
+            },
+        ),
+    ],
+)
+def test_a_template_does_not_make_texts_of_any_size(client, path, body) -> None:
+    status, answer = refusal(client, path, **body)
+    said = answer["error"] if isinstance(answer["error"], str) else answer["error"]["message"]
+    assert status == 413 and "the limit is 2,000,000" in said

@@ -37,7 +37,8 @@ class VectorPipeline(HfPipeline):
     def requests(self, given: Any, parameters: Json) -> list[dict[str, Any]]:
         if "candidate_labels" not in parameters:
             return super().requests(given, parameters)
-        texts = hypotheses(_labels(parameters), str(parameters.get("hypothesis_template") or TEMPLATE))
+        template = str(parameters.get("hypothesis_template") or TEMPLATE)
+        texts = hypotheses(_labels(parameters), template, len(listed(given)))
         fields = self.fields({name: value for name, value in parameters.items() if name not in _ZERO_SHOT})
         return [{"query": one, "inputs": texts, "vectors": False, **fields} for one in listed(given)]
 

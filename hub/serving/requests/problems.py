@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
@@ -43,15 +43,16 @@ def problems_of(details: Iterable[Mapping[str, Any]], value: object) -> list[Pro
     reported; others that are as near are added if they are about the same value.
     """
     placed = [_placed(detail, value) for detail in details]
-    return _narrowed([one for one in placed if not _follows(one, placed)], 0)
+    above = {one.path[:depth] for one in placed for depth in range(len(one.path))}
+    return _narrowed([one for one in placed if not _follows(one, above)], 0)
 
 
-def _follows(detail: _Detail, others: Iterable[_Detail]) -> bool:
-    """Return whether a list is only too short because pydantic left out its invalid items."""
-    depth = len(detail.path)
-    return detail.kind == "too_short" and any(
-        len(one.path) > depth and one.path[:depth] == detail.path for one in others
-    )
+def _follows(detail: _Detail, above: Container[tuple[int | str, ...]]) -> bool:
+    """Return whether a list is only too short because pydantic left out its invalid items.
+
+    `above` has the paths below which there are problems.
+    """
+    return detail.kind == "too_short" and detail.path in above
 
 
 def _plain(message: str) -> str:

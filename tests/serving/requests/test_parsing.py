@@ -112,6 +112,16 @@ def test_a_body_that_is_wrong_in_many_places_is_refused_at_once(key) -> None:
     assert time.monotonic() - began < 3
 
 
+def test_many_lists_that_are_too_short_are_told_at_once() -> None:
+    class Tagged(Model):
+        tags: list[Some[str]]
+
+    began = time.monotonic()
+    with pytest.raises(BadField, match="and 4997 more"):
+        parse(json.dumps({"tags": [[]] * 5000}).encode(), Tagged)
+    assert time.monotonic() - began < 2
+
+
 def test_items_fail_in_their_places() -> None:
     body = {"items": [{"text": "a"}, {"text": ""}, {"txt": "a"}, 7, {"text": "b", "top_k": 2}]}
     requests, many = parse_call(json.dumps(body).encode(), Ask, max_items=5)

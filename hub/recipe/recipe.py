@@ -160,7 +160,7 @@ class Recipe(Model):
             train["checkpoint_steps"] = self.train.checkpoint_steps or FEW_SHOT_CHECKPOINT
         parts = {
             "method": self.method.model_copy(update={"type": kind}),
-            "train": self.train.model_copy(update=train),
+            "train": self.train.settled(train),
             "serve": "merged" if spec.merged else self.serve,
         }
         return self.model_copy(update=parts)

@@ -196,9 +196,11 @@ def checked_rows(
 def _settings(recipe: Recipe, loaded: LoadedTask) -> dict[str, Any]:
     model = loaded.task.options
     try:
-        return model.model_validate(recipe.options).model_dump(mode="json")
+        settings = model.model_validate(recipe.options)
     except ValidationError as error:
         raise recipe.explain(error, model, "options") from None
+    recipe.check_finite(settings.model_dump(), ("options",))
+    return settings.model_dump(mode="json")
 
 
 def _head_labels(

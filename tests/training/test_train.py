@@ -304,6 +304,7 @@ def test_two_runs_do_not_share_a_work_folder(make_recipe: RecipeMaker, run: Trai
         ),
         ("max_length=65", "--set max_length: base tiny reads at most 64 tokens"),
         ("options.polarty=1", "--set options.polarty: unknown key, did you mean polarity? Allowed: "),
+        ("options.temperature='inf'", "--set options.temperature: must be a finite number."),
         (
             "method.target=[qeury]",
             "--set method.target: no linear layer is named qeury. Available: dense, key, query",

@@ -190,9 +190,10 @@ def _print(result: TrainResult, deployed: Json | None) -> None:
     version, fitted = result.version, result.outcome.fitted
     stored = "Stored" if result.new else "These weights are already stored:"
     say(f"{stored} [bold]{version.ref}[/], trained in {result.seconds:.0f} s ({_course(result)}).")
-    baseline, metric = result.outcome.baseline, version.manifest.metric
+    metric = version.manifest.metric
+    after, before = result.outcome.metrics[metric], result.outcome.baseline.get(metric)
     print_metrics(result.evaluation, "HELD OUT")
-    if baseline and gain(result.outcome.metrics[metric], baseline[metric], version.manifest.metric_goal) <= 0:
+    if before is not None and gain(after, before, version.manifest.metric_goal) <= 0:
         named = {"majority": "majority label", "mean": "mean of the training rows"}.get(
             result.evaluation.baseline_name, result.evaluation.baseline_name
         )

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from hub.api import AdapterInfo, Example, HeadKind, MetricKind, Output, Row, Tokenizer
@@ -132,6 +133,8 @@ class Evaluator:
     def score(self, outputs: Sequence[Output]) -> Scored:
         """Decode the outputs of `rows` and let the task score the answers.
 
+        Other metrics than the one it names are left out where they are undefined, such as NaN.
+
         Raises:
             BadPlugin: the task's metrics lack the one it names, or it is not a finite number.
         """
@@ -143,7 +146,7 @@ class Evaluator:
             raise BadPlugin(
                 f"Task {self.loaded.spec.name!r} names the metric {task.metric!r} and returns {metrics}."
             )
-        return Scored(metrics, predictions, outputs)
+        return Scored(_defined(metrics), predictions, outputs)
 
     def decode(self, outputs: Sequence[Output]) -> list[Any]:
         """Return the task's answer to each example, given the outputs of `rows`."""
@@ -168,7 +171,7 @@ class Evaluator:
                     found = self._metrics(*chosen)
                 except Exception:
                     return {}
-            return {name: value for name, value in found.items() if math.isfinite(value)}
+            return _defined(found)
 
         return metrics
 
@@ -223,11 +226,13 @@ class Evaluator:
         return EvaluationSample(chosen, [output for own in by_example[::step] for output in own])
 
 
+def _defined(metrics: Mapping[str, float]) -> dict[str, float]:
+    return {name: value for name, value in metrics.items() if math.isfinite(value)}
+
+
 def mean_metrics(evaluator: Evaluator, center: float) -> Mapping[str, float]:
     """Return the metrics of always predicting `center`, without those that are undefined for it."""
-    outputs = [Output(row, np.array([center], np.float32)) for row in evaluator.rows]
-    predictions = evaluator.loaded.task.judged(evaluator.decode(outputs), evaluator.references)
-    return evaluator.figures(predictions)(np.arange(evaluator.examples))
+    return _metrics_of(evaluator, np.array([center], np.float32))
 
 
 def majority_metrics(
@@ -235,7 +240,8 @@ def majority_metrics(
 ) -> Mapping[str, float]:
     """Return the metrics of always predicting the most common training answer; {} if there is none.
 
-    `targets` are the `labels` of the training features: an int, or C floats for multi-label.
+    Those that are undefined for it are left out. `targets` are the `labels` of the training features: an int,
+    or C floats for multi-label.
     """
     if head is not HeadKind.SEQUENCE or not targets:
         return {}
@@ -244,4 +250,12 @@ def majority_metrics(
         values[Counter(targets).most_common(1)[0][0]] = 20.0
     else:
         values = np.where(np.mean(np.asarray(targets), axis=0) >= 0.5, 20.0, -20.0).astype(np.float32)
-    return evaluator.score([Output(row, values) for row in evaluator.rows]).metrics
+    return _metrics_of(evaluator, values)
+
+
+def _metrics_of(evaluator: Evaluator, values: npt.NDArray[np.float32]) -> Mapping[str, float]:
+    """Return the defined metrics of a model that has these outputs for every row."""
+    answers = evaluator.decode([Output(row, values) for row in evaluator.rows])
+    with plugin_call(evaluator.loaded.spec.name, "judged()"):
+        predictions = list(evaluator.loaded.task.judged(answers, evaluator.references))
+    return evaluator.figures(predictions)(np.arange(evaluator.examples))

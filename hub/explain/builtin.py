@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from hub.api import BadRequest, ExplainedScore, Explainer, NoOptions, TokenScores
+from hub.engine.peft.averaged import is_averaged
 from hub.errors import MissingExtra
 
 __all__ = ["AttentionRollout", "IntegratedGradients"]
@@ -70,14 +71,15 @@ class AttentionRollout(Explainer[NoOptions]):
             flow = (mixed / mixed.sum(-1, keepdim=True)) @ flow
         if score.position is not None:
             return TokenScores(list(flow[score.position].tolist()))
-        pooled = _pooled(flow, model.config)
+        pooled = _pooled(flow, model)
         if before := length - score.ids.shape[1]:
             pooled = pooled[before:] / pooled[before:].sum()
         return TokenScores(list(pooled.tolist()))
 
 
-def _pooled(flow: torch.Tensor, config: Any) -> torch.Tensor:
+def _pooled(flow: torch.Tensor, model: Any) -> torch.Tensor:
     """Return the share [T] of each token in what the head of a row reads, of `flow` [T, T]."""
-    if config.model_type == "dinov2":  # the first token, and the mean of the others
+    if model.config.model_type == "dinov2":  # the first token, and the mean of the others
         return (flow[0] + flow[1:].mean(0)) / 2
-    return flow.mean(0) if getattr(config, "classifier_pooling", "cls") == "mean" else flow[0]
+    mean = is_averaged(model) or getattr(model.config, "classifier_pooling", "cls") == "mean"
+    return flow.mean(0) if mean else flow[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ from pydantic_core import ErrorDetails
 from hub.errors import BadRecipe
 from hub.recipe.yaml_file import KeyPath
 
-__all__ = ["Origin", "explain", "sections"]
+__all__ = ["Origin", "explain", "first_infinite", "sections"]
 
 MAX_PROBLEMS = 10  # per message
 
@@ -53,6 +54,19 @@ def explain(
     lines = list(dict.fromkeys(origin.describe((*prefix, *key), problem) for key, problem in found))
     more = [f"... and {len(lines) - MAX_PROBLEMS} more problems."] if len(lines) > MAX_PROBLEMS else []
     return BadRecipe("\n".join([*lines[:MAX_PROBLEMS], *more]))
+
+
+def first_infinite(value: Any, at: KeyPath = ()) -> KeyPath | None:
+    """Return the place of the first number in nested values that is infinite or NaN, which JSON lacks."""
+    if isinstance(value, float):
+        return None if math.isfinite(value) else at
+    inner: typing.Iterable[tuple[Any, Any]] = ()
+    if isinstance(value, Mapping):
+        inner = value.items()
+    elif isinstance(value, list | tuple):
+        inner = enumerate(value)
+    places = (first_infinite(item, (*at, key)) for key, item in inner)
+    return next((place for place in places if place is not None), None)
 
 
 def sections(model: type[BaseModel], at: str = "") -> dict[str, type[BaseModel]]:

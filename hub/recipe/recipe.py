@@ -13,7 +13,7 @@ from hub.bases.base import BaseKind
 from hub.errors import BadRecipe, HubError
 from hub.names import check_name
 from hub.recipe.by_rows import FEW_SHOT_BATCH, FEW_SHOT_CHECKPOINT, TrainingRows
-from hub.recipe.errors import Origin, explain
+from hub.recipe.errors import Origin, explain, first_infinite
 from hub.recipe.sections.augment import Augment
 from hub.recipe.sections.data import Bin, Data, LabelRules, Part
 from hub.recipe.sections.evaluate import DeployGate, Evaluate
@@ -106,6 +106,11 @@ class Recipe(Model):
         """Return the error for the section `key`, which is invalid for a plugin's model."""
         return explain(error, model, getattr(self, key), self._origin, (key,))
 
+    def check_finite(self, values: Any, at: KeyPath = ()) -> None:
+        """Raise BadRecipe if values at a place of the recipe have an infinite number or NaN."""
+        if place := first_infinite(values, at):
+            raise self.error(place, "must be a finite number")
+
     def changed(self, values: Mapping[str, Any]) -> Recipe:
         """Return the recipe with other values, by dotted key.
 
@@ -160,7 +165,7 @@ class Recipe(Model):
             train["checkpoint_steps"] = self.train.checkpoint_steps or FEW_SHOT_CHECKPOINT
         parts = {
             "method": self.method.model_copy(update={"type": kind}),
-            "train": self.train.model_copy(update=train),
+            "train": self.train.settled(train),
             "serve": "merged" if spec.merged else self.serve,
         }
         return self.model_copy(update=parts)
@@ -195,6 +200,7 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     except ValidationError as error:
         raise explain(error, Recipe, values, origin) from None
     recipe._origin = origin
+    recipe.check_finite(recipe.model_dump(by_alias=True))
     return recipe
 
 

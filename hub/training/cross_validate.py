@@ -38,16 +38,16 @@ def cross_validate(plan: Plan, folder: Path, progress: Progress, resume: bool) -
     task, labelled = plan.loaded.task, plan.loaded.labelled
     parts = fold_datasets(plan.recipe, plan.dataset, task, labelled=labelled)
     for number, dataset in enumerate(parts, 1):
-        work = folder / str(number)
+        work = folder / str(count) / str(number)  # other numbers of folds have other rows in each
         work.mkdir(parents=True, exist_ok=True)
-        known = _known(work / _RESULT, [plan.sha256, count]) if resume else None
+        one = replace(plan, dataset=dataset)
+        known = _known(work / _RESULT, one.sha256) if resume else None
         if known is None:
-            one = replace(plan, dataset=dataset)
             shown = named(progress, f"fold {number} of {count}")
             memory = folder.parent / TRANSLATIONS
             outcome = run(one, InvalidRows(plan.recipe), work, shown, resume, memory)
             known = dict(outcome.metrics)
-            (work / _RESULT).write_text(json.dumps([[plan.sha256, count], known]), encoding="utf-8")
+            (work / _RESULT).write_text(json.dumps([one.sha256, known]), encoding="utf-8")
         found.append(known)
     if len(found) < 2:
         raise plan.recipe.error("evaluate.folds", "there are too few training rows for two folds")
@@ -59,8 +59,8 @@ def _spread(values: list[float]) -> Spread:
     return Spread(mean=mean(values), std=stdev(values), folds=tuple(values))
 
 
-def _known(path: Path, key: list[object]) -> dict[str, float] | None:
+def _known(path: Path, sha256: str) -> dict[str, float] | None:
     if not path.is_file():
         return None
     of, metrics = json.loads(path.read_text(encoding="utf-8"))
-    return metrics if of == key else None
+    return metrics if of == sha256 else None

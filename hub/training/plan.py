@@ -73,7 +73,9 @@ class Plan:
         others = ("summary", "evaluate", "deploy", "tune", "report")
         recipe = {key: value for key, value in self.recipe.resolved().items() if key not in others}
         recipe["augment"].pop("ablation")
-        parts = (recipe, self.dataset.sha256, self.serving.model_dump(mode="json"))
+        parts: tuple[Any, ...] = (recipe, self.dataset.sha256, self.serving.model_dump(mode="json"))
+        if not self.dataset.chooses:  # `evaluate.calibrate` then decides which rows are trained on
+            parts += (len(self.dataset.validation),)
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
     def data_ref(
@@ -194,9 +196,11 @@ def checked_rows(
 def _settings(recipe: Recipe, loaded: LoadedTask) -> dict[str, Any]:
     model = loaded.task.options
     try:
-        return model.model_validate(recipe.options).model_dump(mode="json")
+        settings = model.model_validate(recipe.options)
     except ValidationError as error:
         raise recipe.explain(error, model, "options") from None
+    recipe.check_finite(settings.model_dump(), ("options",))
+    return settings.model_dump(mode="json")
 
 
 def _head_labels(

@@ -14,6 +14,7 @@ from hub.data.dataset import InvalidRows, prepare
 from hub.data.examples import Item
 from hub.data.folds import fold_datasets, folds
 from hub.errors import BadRecipe
+from hub.recipe.by_rows import TrainingRows
 from hub.recipe.recipe import Recipe
 from tests.support.training import Labelling
 
@@ -72,6 +73,21 @@ def test_folds_are_made_of_training_rows_cleaned_and_held_out_ones_as_sent(
         assert fold.labels == dataset.labels
     assert sorted(held) == sorted(item.line for item in (*dataset.train, *dataset.validation))
     assert not set(held) & {item.line for item in dataset.held_out}
+
+
+def test_folds_choose_a_checkpoint_where_the_recipe_does(
+    make_recipe: Callable[..., Recipe], tmp_path: Path
+) -> None:
+    rows = "text,label\n" + "".join(f"text {n},{'ab'[n % 2]}\n" for n in range(400))
+    few_shot = "task: t\ndata: a.csv\nevaluate: {folds: 3}\nmethod: {type: few-shot}\n"
+    for steps, asked in ("", False), ("train: {checkpoint_steps: 10}\n", True):
+        recipe = make_recipe(few_shot + steps, a_csv=rows)
+        dataset = prepare(recipe, Labelling(), tmp_path, InvalidRows(recipe))
+        settled = recipe.settled(TrainingRows(len(dataset.train), "bert", one_label=True))
+        assert settled.train.checkpoint_steps == 10
+        made = list(fold_datasets(settled, dataset, Labelling(), labelled=True))
+        assert {one.chooses for one in (dataset, *made)} == {asked}
+        assert all(bool(one.validation) is asked for one in made)
 
 
 def test_the_seed_decides_the_folds() -> None:

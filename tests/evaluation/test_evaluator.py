@@ -116,3 +116,15 @@ def test_a_task_without_its_own_metric_is_a_bad_plugin(evaluator, labelling, fig
     labelling.metrics = lambda predictions, references: figures
     with pytest.raises(BadPlugin, match="names the metric 'accuracy' and returns"):
         evaluator().run(head_model(encoder, HeadKind.SEQUENCE, 2))
+
+
+def test_an_undefined_metric_is_left_out(evaluator, labelling, encoder) -> None:
+    """Such as the area under the curve of rows that have one label; a manifest has numbers only."""
+    labelling.metrics = lambda predictions, references: {"accuracy": 0.5, "auc": float("nan")}
+    assert evaluator().run(head_model(encoder, HeadKind.SEQUENCE, 2)).metrics == {"accuracy": 0.5}
+
+
+def test_a_majority_answer_need_not_have_every_metric(evaluator, labelling) -> None:
+    """Such as a correlation with what is always the same."""
+    labelling.metrics = lambda predictions, references: {"accuracy": float("nan"), "other": 0.5}
+    assert majority_metrics(evaluator(), HeadKind.SEQUENCE, [0, 0, 1], 2) == {"other": 0.5}

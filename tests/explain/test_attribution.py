@@ -5,16 +5,19 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch  # noqa: TID253
 
-from hub.api import AdapterInfo, HeadKind, Row
+from hub.api import AdapterInfo, HeadKind, NoOptions, Row
 from hub.bases.base import Base
+from hub.engine.peft.model import load_adapted
 from hub.engine.tokenizer import load_tokenizer
 from hub.errors import BadPlugin, BadRequest, MissingExtra, NotFound
 from hub.explain.attribution import ExplainOptions, explain_row
+from hub.explain.builtin import AttentionRollout
 from hub.explain.explanation import Explanation
 from hub.explain.token_spans import find_places, words_of
 from hub.recipe.recipe import Recipe
@@ -104,6 +107,27 @@ def test_attention_is_shared_out_over_the_row(model_type: str, tmp_path: Path) -
     assert sum(found.scores) == pytest.approx(1)
     assert min(found.scores) >= 0
     assert found.baseline_score is found.convergence_delta is found.steps is None
+
+
+def test_attention_of_a_head_that_reads_the_mean_is_that_of_all_tokens(bert: Base, tmp_path: Path) -> None:
+    labels, mean = LABELS[HeadKind.SEQUENCE], HeadKind.SEQUENCE_MEAN
+    adapter = tiny_adapter(bert, tmp_path / "adapter", kind=mean, labels=labels)
+    model, tokenizer = load_adapted(adapter, bert, mean, len(labels), "cpu"), load_tokenizer(bert)
+    row, info = Row(**tokenizer(TEXT, return_attention_mask=False)), AdapterInfo("demo", 1, labels)
+    texts, options = {"text": TEXT}, ExplainOptions("attention")
+    found = explain_row(model, tokenizer, HeadKind.SEQUENCE, info, [row], texts, options)
+    ids = torch.tensor([list(row.input_ids)])
+
+    def run(ids: torch.Tensor, types: None, **settings: Any) -> Any:
+        return model(input_ids=ids, **settings)
+
+    def rollout(position: int) -> list[float]:
+        score = SimpleNamespace(model=model, ids=ids, types=None, position=position, run=run)
+        return list(AttentionRollout(NoOptions()).attribute(score).scores)
+
+    each = [rollout(position) for position in range(len(row.input_ids))]
+    assert found.scores == pytest.approx([sum(scores) / len(each) for scores in zip(*each, strict=True)])
+    assert found.scores != pytest.approx(each[0])
 
 
 def test_a_label_can_be_asked_for(bert: Base, tmp_path: Path) -> None:

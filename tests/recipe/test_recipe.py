@@ -205,3 +205,14 @@ def test_a_rank_that_is_doubled_when_it_is_stored_has_half_the_limit(tmp_path: P
     text = "task: sentiment\ndata: a.csv\nmethod: {rank: 129, init: " + init + "}\n"
     assert "at most 128" in problem(written(tmp_path, text))
     load_recipe(written(tmp_path, text.replace("129", "128")))
+
+
+@pytest.mark.parametrize("number", [".inf", "-.inf", "inf"])
+def test_a_number_that_a_manifest_cannot_hold_is_refused(tmp_path: Path, number: str) -> None:
+    """JSON has no infinity, so that a version would be stored without the value."""
+    path = written(tmp_path, f"name: a\ntask: qa\ndata: a.json\ndeploy: {{max_drop: {number.strip('-')}}}\n")
+    assert problem(path).endswith("recipe.yaml:4: deploy.max_drop: must be a finite number.")
+    plain = written(tmp_path, "name: a\ntask: qa\ndata: a.json\noptions: {null_threshold: 1}\n", "b.yaml")
+    if number != "inf":  # a text, before the task reads its options
+        given = problem(plain, f"options.null_threshold={number}")
+        assert given == "--set options.null_threshold: must be a finite number."

@@ -74,6 +74,28 @@ def test_resuming_trains_no_fold_again(make_recipe, run: Trainer, monkeypatch: p
     assert trained == [0, 0, 0, 1, 2, 3]
 
 
+def test_folds_do_not_start_from_those_of_another_number(
+    make_recipe, run: Trainer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their models were trained on rows that are held out now."""
+    real, resumed = module.run, []
+
+    def noted(plan, refused, work: Path, *settings):
+        outcome = real(plan, refused, work, *settings)
+        resumed.append(outcome.fitted.resumed_from)
+        if len(resumed) == 2:
+            raise KeyboardInterrupt
+        return outcome
+
+    monkeypatch.setattr(module, "run", noted)
+    with pytest.raises(KeyboardInterrupt):
+        run(make_recipe(RECIPE, "evaluate.folds=4", "train.epochs=1", a_csv=ROWS))
+    again = make_recipe(RECIPE, "evaluate.folds=3", "train.epochs=1", a_csv=ROWS)
+    folds = run(again, resume=True).version.manifest.metrics_cv
+    assert resumed == [None] * 5
+    assert folds == run(again, home="afresh").version.manifest.metrics_cv
+
+
 def test_rows_of_one_group_make_no_folds(make_recipe, run: Trainer) -> None:
     recipe = make_recipe(
         "task: sentiment\nbase: tiny\ndata: {source: a.csv, eval: b.csv, group_by: text}\n"

@@ -205,6 +205,16 @@ def test_a_run_is_not_resumed_with_another_recipe(make_recipe: RecipeMaker, run:
     assert again.outcome.fitted.resumed_from is None
 
 
+def test_a_run_is_not_resumed_with_rows_that_then_calibrated(make_recipe: RecipeMaker, run: Trainer) -> None:
+    rows = "text,label\n" + "".join(f"a {['good', 'bad'][n % 2]} film {n},{n % 2}\n" for n in range(1250))
+    recipe = SENTIMENT.replace("epochs: 4, batch_size: 8", "epochs: 2, batch_size: 64")
+    recipe = recipe.replace(", patience: 0", "")
+    with pytest.raises(KeyboardInterrupt):
+        run(make_recipe(recipe, a_csv=rows), progress=_Interrupt(17))
+    with pytest.raises(Conflict, match="its recipe, data or base was different"):
+        run(make_recipe(recipe, "evaluate.calibrate=false", a_csv=rows), resume=True)
+
+
 def test_training_stops_early_and_keeps_the_best_checkpoint(make_recipe: RecipeMaker, run: Trainer) -> None:
     settings = (
         "train={batch_size: 8, learning_rate: 0.01, warmup: 0, schedule: constant, epochs: 40, "
@@ -294,6 +304,7 @@ def test_two_runs_do_not_share_a_work_folder(make_recipe: RecipeMaker, run: Trai
         ),
         ("max_length=65", "--set max_length: base tiny reads at most 64 tokens"),
         ("options.polarty=1", "--set options.polarty: unknown key, did you mean polarity? Allowed: "),
+        ("options.temperature='inf'", "--set options.temperature: must be a finite number."),
         (
             "method.target=[qeury]",
             "--set method.target: no linear layer is named qeury. Available: dense, key, query",

@@ -15,7 +15,7 @@ from hub.engine.torch.heads import pool
 from hub.errors import UnsupportedAdapter
 from hub.vectors import Pooling
 
-__all__ = ["averaged", "head_modules"]
+__all__ = ["averaged", "head_modules", "is_averaged"]
 
 
 def averaged(model: PreTrainedModel) -> PreTrainedModel:
@@ -36,6 +36,11 @@ def averaged(model: PreTrainedModel) -> PreTrainedModel:
     kind: type[PreTrainedModel] = type(model)
     model.__class__ = _averaged(kind)  # type: ignore[arg-type]
     return model
+
+
+def is_averaged(model: nn.Module) -> bool:
+    """Return whether a model scores the mean over the tokens, as those of `averaged` do."""
+    return isinstance(model, _Averaged)
 
 
 class _Averaged:

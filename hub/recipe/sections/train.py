@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from collections.abc import Mapping
+from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -133,11 +134,15 @@ class Train(Model):
 
     @property
     def asks_for_validation(self) -> bool:
-        """Whether a value other than a default is about evaluations during training."""
-        about = ("patience", "validation_fraction", "validation_rows", "checkpoint_steps")
+        """Whether a given value other than a default is about evaluations during training."""
+        about = {"patience", "validation_fraction", "validation_rows", "checkpoint_steps"}
         fields = type(self).model_fields
-        changed = any(getattr(self, name) != fields[name].default for name in about)
+        changed = any(getattr(self, name) != fields[name].default for name in about & self.model_fields_set)
         return changed or self.schedule == "plateau"
+
+    def settled(self, values: Mapping[str, Any]) -> Train:
+        """Return the section with other values, which do not count as given."""
+        return type(self).model_construct(self.model_fields_set, **{**dict(self), **values})
 
     @model_validator(mode="after")
     def _agrees(self) -> Self:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 
 import pytest
+from openai.types.chat import ChatCompletionMessage
 
 from hub.api import HeadKind
+from hub.http.openai.requests import ChatRequest
 from hub.store.change import Deploy
 from tests.http.conftest import serve
 from tests.support.homes import FakeHome
@@ -164,6 +166,17 @@ def test_deployments_and_their_bases_are_models(client) -> None:
     assert listed[0]["parent"] is None and listed[0]["root"] == "tiny"
 
 
+def test_nulls_that_clients_send_for_what_they_do_not_set_are_taken(client) -> None:
+    answer = ChatCompletionMessage(role="assistant", content="The Rhine.").model_dump()
+    assert answer["tool_calls"] is None and "refusal" in answer
+    ChatRequest.model_validate({**CHAT, "messages": [*CHAT["messages"], answer, *CHAT["messages"]]})
+    nulls = dict.fromkeys(("tools", "tool_choice", "functions", "top_logprobs", "reasoning_effort"))
+    reply = client.post("/v1/chat/completions", json={**CHAT, "model": "digest", "max_tokens": 5, **nulls})
+    assert reply.status_code == 200, reply.text
+    reply = client.post("/v1/completions", json={**COMPLETION, "logprobs": None, "suffix": None})
+    assert reply.status_code == 200, reply.text
+
+
 @pytest.mark.parametrize(
     ("path", "body", "status", "code", "param"),
     [
@@ -171,6 +184,7 @@ def test_deployments_and_their_bases_are_models(client) -> None:
         ("/v1/completions", {**COMPLETION, "model": "mood"}, 409, "conflict", None),
         ("/v1/chat/completions", {**CHAT, "model": "mood"}, 409, "conflict", None),
         ("/v1/chat/completions", {**CHAT, "tools": []}, 400, "bad_request", "tools"),
+        ("/v1/completions", {**COMPLETION, "suffix": "The end"}, 400, "bad_request", "suffix"),
         ("/v1/chat/completions", {**CHAT, "n": 99}, 400, "bad_request", "n"),
         ("/v1/completions", {**COMPLETION, "temperature": -1}, 400, "bad_request", "temperature"),
         ("/v1/completions", {**COMPLETION, "stream": True, "n": 2}, 400, "bad_request", None),

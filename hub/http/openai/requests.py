@@ -28,6 +28,7 @@ __all__ = [
 MAX_CHOICES = 8
 MAX_PROMPTS = 64
 NOT_READ = "Accepted and not read."
+Unset = Annotated[None, Field(description="Only null.")]
 _PLACES = {"max_new_tokens": "max_tokens"}
 _SAME_NAME = ("temperature", "top_p", "top_k", "min_p", "seed", "logit_bias", "repetition_penalty")
 
@@ -132,13 +133,18 @@ class TextPart(BaseModel):
 
 
 class ChatMessage(BaseModel):
-    """A turn of a chat."""
+    """A turn of a chat; the nulls are those of an answer that a client sends back."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     role: Literal["system", "developer", "user", "assistant"]
     content: str | tuple[TextPart, ...] = Field(description="A text, or its parts.")
     name: str | None = Field(None, description=NOT_READ)
+    refusal: Unset = None
+    annotations: Unset = None
+    audio: Unset = None
+    function_call: Unset = None
+    tool_calls: Unset = None
 
     @property
     def author(self) -> str:
@@ -159,6 +165,17 @@ class ChatRequest(TextRequest):
         None, ge=1, lt=2**53, description="The newer name of `max_tokens`."
     )
     logprobs: Literal[False] | None = Field(None, description="Only false.")
+    top_logprobs: Unset = None
+    tools: Unset = None
+    tool_choice: Unset = None
+    parallel_tool_calls: Unset = None
+    functions: Unset = None
+    function_call: Unset = None
+    modalities: Unset = None
+    audio: Unset = None
+    prediction: Unset = None
+    reasoning_effort: Unset = None
+    verbosity: Unset = None
     metadata: dict[str, str] | None = Field(None, description=NOT_READ)
     store: bool | None = Field(None, description=NOT_READ)
     service_tier: str | None = Field(None, description=NOT_READ)
@@ -200,6 +217,8 @@ class CompletionRequest(TextRequest):
     )
     echo: Literal[False] | None = Field(None, description="Only false.")
     best_of: Literal[1] | None = Field(None, description="Only 1.")
+    logprobs: Unset = None
+    suffix: Unset = None
 
     def read(self, route: Route) -> list[BaseModel | HubError]:
         """Return a request of the route's task for each answer, those to one prompt together."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -55,3 +56,16 @@ def test_no_row_is_lost_when_the_arena_or_the_prefix_cache_fails(
         assert written.ended.empty()  # it ended once
     monkeypatch.undo()
     assert writer.alone(rows[1]).text == writer.expected(rows[1])
+
+
+@few_families
+def test_a_row_for_which_there_was_no_thread_fails_and_later_ones_are_written(writer, monkeypatch) -> None:
+    row = writer.row(1, 5, 7, tokens=3)
+
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch, pytest.raises(RuntimeError):
+        patch.setattr(threading.Thread, "start", refuse)
+        writer.begin(row)
+    assert writer.alone(row).text == writer.expected(row)

@@ -88,8 +88,7 @@ class Backbones:
         self._tune = tune
         self.filled: frozenset[int] = frozenset()
         """The slots that hold an adapter."""
-        first: list[Backbone] = list(self.graphs)
-        self._order: Order = lambda rows, tokens: first
+        self._order: Order = lambda rows, tokens: self.graphs
         self.busy = threading.Lock()
         """Held while a backbone runs or is measured, because they share the cores."""
         self._failure = self._unmeasured = ""

@@ -12,7 +12,8 @@ import os
 import platform
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
@@ -63,8 +64,9 @@ class Tuner:
         path = self._cache / f"tune-{self._key(backbones)}.json"
         timings = None if self._tuning.again else Timings.load(path)
         if timings is None:
-            timings = _measure(self._base, backbones, self._tuning.budget_s)
-            timings.save(path)
+            timings, sound = _measure(self._base, backbones, self._tuning.budget_s)
+            if sound:
+                timings.save(path)
         self.timings = timings
         best = timings.best()
         # int8 runs only the adapters that passed its gate; the others need the next backbone.
@@ -102,25 +104,49 @@ def _order(timings: Timings, backbones: Backbones) -> Order:
     return order
 
 
-def _measure(base: Base, backbones: Backbones, budget_s: float) -> Timings:
-    """Time the backbones in turns, cheap shapes first, until the time budget is used."""
+def _measure(base: Base, backbones: Backbones, budget_s: float) -> tuple[Timings, bool]:
+    """Time the backbones in turns, cheap shapes first, until the time budget is used; drop those that fail.
+
+    Returns False too if one has failed: it may not the next time.
+    """
     began = time.perf_counter()
+    failed: set[str] = set()
+    refused: dict[str, str] = {}
     usable = [backbone for backbone in backbones.all if backbone.covers(_BARE)]
-    refused = {b.name: reason for b in usable if (reason := _fault(b, backbones, base))}
-    candidates = [backbone for backbone in usable if backbone.name not in refused]
-    seconds: dict[str, dict[Shape, float]] = {backbone.name: {} for backbone in candidates}
+    for backbone in usable:
+        with _dropped_if_it_fails(backbone, backbones, failed):
+            if reason := _fault(backbone, backbones, base):
+                refused[backbone.name] = reason
+    seconds: dict[str, dict[Shape, float]] = {b.name: {} for b in usable if b.name not in refused}
     for rows, tokens in SHAPES:
         shape = (rows, min(tokens, base.max_length))
         deadline = began + budget_s
+        seconds = {name: found for name, found in seconds.items() if name not in failed}
         if seconds and all(seconds.values()) and time.perf_counter() > deadline:
             break
-        for name, took in _time_shape(candidates, backbones, shape, deadline).items():
+        candidates = [backbone for backbone in usable if backbone.name in seconds]
+        for name, took in _time_shape(candidates, backbones, shape, deadline, failed).items():
             seconds[name][shape] = took
-    return Timings(seconds, refused)
+    return Timings(
+        {name: found for name, found in seconds.items() if name not in failed}, refused
+    ), not failed
+
+
+@contextmanager
+def _dropped_if_it_fails(backbone: Backbone, backbones: Backbones, failed: set[str]) -> Iterator[None]:
+    """Drop a candidate that raises in the block; the reference may not, nor any once the engine is closed."""
+    try:
+        yield
+    except Exception as error:  # the errors of runtimes share no class
+        if backbone is backbones.reference or backbones.closed:
+            raise
+        log.warning("%s fails on this base and is not used: %s", backbone.name, error)
+        failed.add(backbone.name)
+        backbones.drop(backbone.name)
 
 
 def _time_shape(
-    candidates: Sequence[Backbone], backbones: Backbones, shape: Shape, deadline: float
+    candidates: Sequence[Backbone], backbones: Backbones, shape: Shape, deadline: float, failed: set[str]
 ) -> dict[str, float]:
     took: dict[str, list[float]] = {backbone.name: [] for backbone in candidates}
     batch = _batch(backbones, shape)
@@ -128,14 +154,15 @@ def _time_shape(
         for backbone in candidates:
             known = took[backbone.name]
             fastest = min((min(one) for one in took.values() if one), default=float("inf"))
-            if known and min(known) > MAX_SLOWDOWN * fastest:
+            if backbone.name in failed or (known and min(known) > MAX_SLOWDOWN * fastest):
                 continue
-            one = _time(backbone, backbones, batch)
-            if turn:  # the first run allocates memory
-                known.append(one)
+            with _dropped_if_it_fails(backbone, backbones, failed):
+                one = _time(backbone, backbones, batch)
+                if turn:  # the first run allocates memory
+                    known.append(one)
         if turn and time.perf_counter() > deadline:
             break
-    return {name: statistics.median(one) for name, one in took.items()}
+    return {name: statistics.median(one) for name, one in took.items() if name not in failed}
 
 
 def _time(backbone: Backbone, backbones: Backbones, batch: BatchTensors) -> float:

@@ -12,6 +12,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence, Set
+from contextlib import suppress
 from typing import Protocol
 
 from torch import nn
@@ -87,8 +88,7 @@ class Backbones:
         self._tune = tune
         self.filled: frozenset[int] = frozenset()
         """The slots that hold an adapter."""
-        first: list[Backbone] = list(self.graphs)
-        self._order: Order = lambda rows, tokens: first
+        self._order: Order = lambda rows, tokens: self.graphs
         self.busy = threading.Lock()
         """Held while a backbone runs or is measured, because they share the cores."""
         self._failure = self._unmeasured = ""
@@ -206,8 +206,10 @@ class Backbones:
             self._failure = ""
         if self._worker or self._closed or self._failure or not (self._missing() or self._measures_torch()):
             return
-        self._worker = threading.Thread(target=self._work, name="graphs", daemon=True)
-        self._worker.start()
+        worker = threading.Thread(target=self._work, name="graphs", daemon=True)
+        with suppress(RuntimeError):  # the system allows no more threads: the next write tries again
+            worker.start()
+            self._worker = worker
 
     def _missing(self) -> list[GraphBackbone]:
         return [graph for graph in self.graphs if graph.lacks_stacks(bare=self._bare)]

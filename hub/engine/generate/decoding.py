@@ -126,10 +126,9 @@ class Decoding:
         self._forward(self._next_piece(), first=len(self._live), budget=self._budget)
         ready = [live for live in self._prefilling if live.row.tokens]
         self._prefilling = self._prefilling[len(ready) :]
+        self._live += ready
         for live in ready:
-            self._live.append(live)
-            self._cache_prefix(live.row, len(self._live) - 1)
-        for live in ready:
+            self._cache_prefix(live.row, self._live.index(live))
             if live.beams:
                 self._spread(live, live.beams)
 
@@ -168,27 +167,29 @@ class Decoding:
 
     def _admit(self) -> None:
         """Admit the next rows, and sort them so that prompts of similar length are computed together."""
-        admitted: list[tuple[Live, list[Tensor]]] = []
+        prefixes: dict[Live, list[Tensor]] = {}
         tokens = 0
         while row := self._waiting.peek():
-            joining = [one for one in (*(live.row for live, _ in admitted), row) for _ in range(one.places)]
+            joining = [one for one in (*(live.row for live in prefixes), row) for _ in range(one.places)]
             rows = [*(live.row for live in self._live), *joining]
             columns = max(one.all_columns for one in rows)
             prefix = self._cached_prefix(row)
             row.cached = sum(states.shape[2] for states in prefix)
             tokens += self._to_compute(row) - row.cached
-            if not self._limit.fits(len(rows), columns) or (admitted and tokens > PIECES * self._budget):
+            if not self._limit.fits(len(rows), columns) or (prefixes and tokens > PIECES * self._budget):
                 break
-            admitted.append((self._begin(self._waiting.take()), prefix))
+            live = self._begin(row)
+            self._prefilling.append(live)  # if anything fails from here on, `fail` ends it
+            self._waiting.take()
+            prefixes[live] = prefix
             self._counts.prompt += len(row.row.input_ids)
             self._counts.cached += row.cached
             self._reserve(rows, self._limit.max_rows(columns))
-        admitted.sort(key=lambda one: self._to_compute(one[0].row) - one[0].row.cached)
-        for index, (live, prefix) in enumerate(admitted, len(self._live)):
-            if prefix:
+        self._prefilling.sort(key=lambda live: self._to_compute(live.row) - live.row.cached)
+        for index, live in enumerate(self._prefilling, len(self._live)):
+            if prefix := prefixes[live]:
                 self._arena.write(index, torch.cat(prefix, dim=2))
                 live.row.stored = live.row.cached
-        self._prefilling = [live for live, _ in admitted]
 
     def _to_compute(self, row: GeneratingRow) -> int:
         """Return how many tokens the prefill of a row has yet to compute."""
@@ -328,19 +329,20 @@ class Decoding:
         """Remove a text."""
         if live in self._live and not live.beams and not error:
             self._cache_prefix(live.row, self._live.index(live))
-        for one in live.members:
-            self._vacate(one)
-        live.end(error)
+        try:
+            for one in live.members:
+                self._vacate(one)
+        finally:
+            live.end(error)
 
     def _vacate(self, live: Live) -> None:
         """Remove a row; the last live row moves to its place, and the rows in prefill follow."""
         if live in self._live:
-            at = self._live.index(live)
-            last = len(self._live) - 1
+            at, last = self._live.index(live), len(self._live) - 1
+            self._live[at] = self._live[last]
+            self._live.pop()  # before anything is moved, which may fail
             if at != last:
                 self._move(last, at)
-                self._live[at] = self._live[last]
-            self._live.pop()
             self._move_prefilling(last + 1, last)
         else:
             at = self._row_of(live)

@@ -53,10 +53,11 @@ class GenerationLoop:
         with self._changed:
             if self._closed:
                 raise _gone()
-            self._inbox.append((backbone, row))
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name=f"generate-{self._name}", daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._run, name=f"generate-{self._name}", daemon=True)
+                thread.start()  # raises where the system allows no more; the next row tries again
+                self._thread = thread
+            self._inbox.append((backbone, row))
             self._changed.notify()
 
     def close(self) -> None:

@@ -25,6 +25,8 @@ from hub.engine.torch.tensors import on_device, to_device
 
 __all__ = ["BaseRules", "Chooser", "LogitRules"]
 
+MIN_TEMPERATURE = 1e-30  # the likeliest token is certain; logits divided by less would be infinite in float32
+
 
 @dataclass(frozen=True, slots=True)
 class BaseRules:
@@ -138,7 +140,7 @@ class Chooser:
             scores = _constrained(scores, logits, self._constraint)
         if self._random is None:
             return int(scores.argmax())
-        scores = _filtered(scores / self.sampling.temperature, self.sampling)
+        scores = _filtered(scores / max(self.sampling.temperature, MIN_TEMPERATURE), self.sampling)
         # Inverse transform sampling: the token depends on one random number and the distribution only.
         number = torch.rand(1, generator=self._random, dtype=torch.float64).to(scores.device)
         cumulated = scores.double().softmax(-1).cumsum(-1)

@@ -13,6 +13,7 @@ UNFINISHED = "\ufffd"  # the text of a token that ends inside a UTF-8 character
 MAX_UNFINISHED_TOKENS = (
     64  # after so many undecodable tokens the text is no UTF-8, and is not held back any more
 )
+MAX_SILENT_TOKENS = 64  # without text, such as special ones, that are decoded again with the next token
 
 
 class TextStream:
@@ -46,8 +47,12 @@ class TextStream:
         unfinished = len(self._tokens) - self._read < MAX_UNFINISHED_TOKENS and after.endswith(UNFINISHED)
         if unfinished or not after.startswith(before):
             return ""
-        self._start, self._read = self._read, len(self._tokens)
-        return self._release(after[len(before) :])
+        piece = after[len(before) :]
+        # A token is decoded after text: some tokenizers drop the space that a text begins with.
+        if piece or self._read - self._start >= MAX_SILENT_TOKENS:
+            self._start = self._read
+        self._read = len(self._tokens)
+        return self._release(piece)
 
     def end(self) -> str:
         """Return the text that was held back."""

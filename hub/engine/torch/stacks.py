@@ -93,8 +93,16 @@ class Stacks:
         """
         sizes = sizes_of(values)
         replaced = {} if self._sizes.are_held(sizes) else self._grown(values)
-        if self._sizes.set(slot, sizes):
-            replaced |= self._shrunk(replaced, cleared=not values)
+        may_shrink = self._sizes.set(slot, sizes)
+        try:
+            self._replace(slot, values, replaced, may_shrink=may_shrink)
+        except BaseException:  # else the next values of these sizes would be taken to fit
+            self._sizes.set(slot, sizes_of({}))
+            raise
+
+    def _replace(self, slot: int, values: Values, grown: dict[str, Parts], *, may_shrink: bool) -> None:
+        """Write one slot to the present stacks and those that have grown, and publish the new ones."""
+        replaced = {**grown, **self._shrunk(grown, cleared=not values)} if may_shrink else grown
         layers = {**self.layers, **replaced} if replaced else self.layers
         flat = self._flat
         if replaced:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -10,11 +11,13 @@ from functools import partial
 
 from hub.api import Output
 from hub.engine.protocol import Engine, EngineRow, Generating
-from hub.errors import HubError, NotReady, Overloaded
+from hub.errors import EngineFailed, HubError, NotReady, Overloaded
 from hub.serving.batching.fair_queue import Job
 from hub.serving.batching.places import QueuePlaces
 
 __all__ = ["TextJobs"]
+
+log = logging.getLogger(__name__)
 
 
 class TextJobs:
@@ -90,6 +93,10 @@ class TextJobs:
             )
         except HubError as error:
             self._ended(job, index, error)
+            return
+        except Exception as error:  # of the engine, which may be a plugin's; the rows before it go on
+            log.exception("A text could not be begun.")
+            self._ended(job, index, EngineFailed(f"The engine failed ({type(error).__name__})."))
             return
         with self._lock:
             if job in self._jobs:

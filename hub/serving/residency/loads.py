@@ -11,6 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import suppress
 
 from hub.errors import NotReady, Overloaded
 from hub.store.records import Version
@@ -74,9 +75,10 @@ class Loads:
             if not refused:
                 self._by_key[load.version.sha256] = load
                 self._enqueue(load)
-                self._dispatch()
         if refused:
             self._end(load, NotReady("The server is shutting down. Send the request again."))
+        else:
+            self._dispatch()
 
     def hurry(self, load: Load) -> None:
         """Make a queued load urgent."""
@@ -85,7 +87,7 @@ class Loads:
                 self._queue.remove(load)
                 load.urgent = True
                 self._enqueue(load)
-                self._dispatch()
+        self._dispatch()
 
     def join(self, load: Load, max_waiters: int | None = None) -> bool:
         """Add a waiter, until `leave`; False if the load was released already.
@@ -130,27 +132,47 @@ class Loads:
         self._queue.insert(at, load)
 
     def _dispatch(self) -> None:
-        """Start what may start; called under the lock."""
+        """Start what may start; where the system allows no thread for a load, others must end first."""
+        with self._changed:
+            unstarted = self._start_due()
+        for load in unstarted:
+            self._end(load, Overloaded("The system allows no more threads. Send the request again later."))
+
+    def _start_due(self) -> list[Load]:
+        """Start the loads whose turn has come; return those that nothing would start later."""
+        unstarted: list[Load] = []
         while self._queue:
             now = time.monotonic()
             turns = [left for one in self._running if (left := one.began + TURN_S - now) > 0]
             if len(self._running) >= MAX_THREADS:
-                return
+                break
             if len(turns) >= MAX_PARALLEL * (1 + self._queue[0].urgent):
                 if self._timer is None:
-                    self._timer = threading.Timer(min(turns), self._tick)
-                    self._timer.daemon = True
-                    self._timer.start()
-                return
+                    timer = threading.Timer(min(turns), self._tick)
+                    timer.daemon = True
+                    with suppress(RuntimeError):  # no thread for it: the end of a load will do
+                        timer.start()
+                        self._timer = timer
+                break
             load = self._queue.popleft()
             load.began = now
-            self._running.add(load)
-            threading.Thread(target=self._work, args=(load,), name="load", daemon=True).start()
+            thread = threading.Thread(target=self._work, args=(load,), name="load", daemon=True)
+            try:
+                thread.start()  # it waits for the lock before it ends
+            except RuntimeError:
+                load.began = 0.0
+                if self._running:
+                    self._queue.appendleft(load)
+                    break
+                unstarted.append(load)
+            else:
+                self._running.add(load)
+        return unstarted
 
     def _tick(self) -> None:
         with self._changed:
             self._timer = None
-            self._dispatch()
+        self._dispatch()
 
     def _work(self, load: Load) -> None:
         error: BaseException | None = None
@@ -167,8 +189,8 @@ class Loads:
             self._running.discard(load)
             load.ended = True
             last = self._is_last(load)
-            self._dispatch()
             self._changed.notify_all()
+        self._dispatch()
         load.opened.set()
         if error is None:
             load.future.set_result(None)

@@ -164,10 +164,10 @@ class Router:
         """Replace the table for all following admissions."""
         with self._lock:
             self._routes = replace(routes, bases=self._routes.bases)
+            used = {target.version.sha256 for route in routes.by_name.values() for target in route.targets}
+            for sha256 in self._failures.keys() - used:
+                self._failures.pop(sha256, None)
         self._reload_at.clear()
-        used = {target.version.sha256 for route in routes.by_name.values() for target in route.targets}
-        for sha256 in self._failures.keys() - used:
-            self._failures.pop(sha256, None)
 
     async def admit(self, resolve: Resolve, key: str = "") -> Admission:
         """Resolve to a version and lease its slot in one critical section; load it first if needed.
@@ -324,11 +324,13 @@ class Router:
 
     def _note(self, route: Route, target: Target, role: str, error: HubError | None) -> None:
         version = target.version
-        if error is None:
-            self._failures.pop(version.sha256, None)
-        else:
-            serving = str(route.version.ref) if role != "stable" else None
-            self._failures[version.sha256] = Failure(route.name, str(version.ref), serving, str(error), role)
+        serving = str(route.version.ref) if role != "stable" else None
+        with self._lock:
+            if error is None:
+                self._failures.pop(version.sha256, None)
+            elif (now := self._routes.by_name.get(route.name)) and target in now.targets:
+                failure = Failure(route.name, str(version.ref), serving, str(error), role)
+                self._failures[version.sha256] = failure
 
 
 def _unverified(unknown: HubError, reason: str) -> NotReady:

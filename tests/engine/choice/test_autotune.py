@@ -120,6 +120,38 @@ def test_one_whose_output_is_not_finite_is_refused(stub, base, tmp_path) -> None
     assert names(order, 1, 16) == [TORCH]
 
 
+@pytest.mark.parametrize(
+    ("name", "at"), [(ONNX, (4, 24)), (ONNX, (1, 16)), (ONNX, (16, 24)), (INT8, (1, 16))]
+)
+def test_one_that_fails_is_dropped_at_once_the_others_are_measured_and_it_is_tried_again_by_the_next_engine(
+    stub, base, tmp_path, name, at
+) -> None:
+    good, seen = stub(OPENVINO, 0.5), []
+
+    def cost(rows: int, tokens: int) -> float:
+        if (rows, tokens) == at:
+            raise RuntimeError("no kernel")
+        return 0.01
+
+    backbones = backbones_of(stub(TORCH, 1.0), graphs=(stub(name, cost), good))
+    good.cost = lambda rows, tokens: seen.append(backbones.chosen(1, 16).name) or 0.5
+    order = tuner(base, tmp_path)(backbones)
+    assert all(names(order, *shape) == [OPENVINO, TORCH] for shape in SHAPES)
+    assert [graph.name for graph in backbones.graphs] == [OPENVINO]
+    assert seen[-1] == OPENVINO
+    again = stub(name, 0.01)
+    order = tuner(base, tmp_path)(backbones_of(stub(TORCH, 1.0), graphs=(again, stub(OPENVINO, 0.5))))
+    assert names(order, 1, 16)[0] == name
+
+
+def test_the_reference_may_not_fail(stub, base, tmp_path) -> None:
+    def cost(rows: int, tokens: int) -> float:
+        raise RuntimeError("no memory")
+
+    with pytest.raises(RuntimeError, match="no memory"):
+        tuner(base, tmp_path)(backbones_of(stub(TORCH, cost), graphs=(stub(ONNX, 0.5),)))
+
+
 def test_int8_is_not_compared_because_only_adapters_measured_on_it_run_there(stub, base, tmp_path) -> None:
     int8 = stub(INT8, 0.1, noise=0.2)
     order = tuner(base, tmp_path)(backbones_of(stub(TORCH, 1.0), graphs=(stub(ONNX, 0.5), int8)))

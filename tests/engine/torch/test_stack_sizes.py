@@ -131,3 +131,22 @@ def test_a_write_for_which_memory_runs_out_keeps_no_stack(
     stacks.write(2, {})
     assert numbers(stacks) == of_rank(2)
     assert set(stacks.layers["x"].present) == set(Parts._fields[:2])
+
+
+@pytest.mark.parametrize("step", ["_fill", "_shrunk"])
+def test_what_a_failed_write_did_not_store_is_stored_by_the_next_one_of_these_sizes(
+    monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    stacks = make()
+    stacks.write(1, {"x": pair(2, 5.0)})
+
+    def fail(self: Stacks, *args: object, **options: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(Stacks, step, fail)
+    with pytest.raises(MemoryError):
+        stacks.write(2, {"x": pair(2, 6.0), "y": pair(2, 6.0)})
+    monkeypatch.undo()
+    stacks.write(3, {"x": pair(2, 7.0), "y": pair(2, 7.0)})
+    assert (stacks.layers["x"].present["b"][3] == 7).all()
+    assert (stacks.layers["y"].present["b"][3] == 7).all()

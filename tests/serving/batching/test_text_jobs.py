@@ -8,7 +8,7 @@ import pytest
 
 from hub.api import HeadKind, Output, Row, Sampling
 from hub.engine.protocol import EngineRow
-from hub.errors import Overloaded
+from hub.errors import EngineFailed, Overloaded
 from hub.serving.batching.fair_queue import Job
 from hub.serving.batching.text_jobs import TextJobs
 
@@ -57,6 +57,25 @@ def test_the_rows_of_a_job_that_is_cancelled_meanwhile_are_not_begun() -> None:
     jobs.submit(cancelled)
     assert len(engine.ends) == 1
     assert (jobs.rows, finished) == (0, [cancelled])
+
+
+def test_a_row_that_the_engine_cannot_begin_fails_and_its_job_ends_with_the_other_rows() -> None:
+    engine, finished = HoldingEngine(), []
+    jobs = TextJobs(engine, max_rows=8, finish=finished.extend)
+    begin = engine.generate
+
+    def generate(row, on_text, on_end):
+        if engine.ends:
+            raise AttributeError("_texts")  # such as that of a closed engine
+        return begin(row, on_text, on_end)
+
+    engine.generate = generate
+    failed = jobs.submit(job(1, 1))
+    assert (jobs.rows, finished) == (1, [])
+    engine.ends[0]()
+    assert (jobs.rows, finished) == (0, [failed])
+    with pytest.raises(EngineFailed, match="AttributeError"):
+        failed.results()
 
 
 def test_a_job_waits_until_its_first_row_leaves_the_queue_of_the_engine() -> None:

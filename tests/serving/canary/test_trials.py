@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 
 import pytest
@@ -166,6 +167,21 @@ def test_a_canary_that_cannot_be_loaded_again_leaves_its_requests_to_the_stable_
     with live.runtime._ready().reconciler.prepared(canary):
         pass
     assert live.ask("mood", TEXT).version == "mood@2"
+
+
+def test_a_canary_that_ends_while_it_is_loaded_is_no_failure_that_stays(live, until, monkeypatch) -> None:
+    live.runtime.deploy("mood", Deploy(version="mood@2", **ALL, by="t"))
+    canary = live.runtime.store.get("mood@2")
+    live.base_worker.slots.drain(canary.sha256)
+    damage(canary)
+    loads, ended = live.runtime._ready().residency, threading.Event()
+    monkeypatch.setattr(loads, "_fetch", lambda version: ended.wait(30))
+    asked = live.submit("mood", TEXT)
+    assert until(lambda: loads.waiting().get(canary.sha256))
+    live.runtime.rollback("mood", DeploymentChange(by="t"))
+    ended.set()
+    assert asked.result(30).version == "mood@1"
+    assert live.runtime.status()["failures"] == []
 
 
 def test_a_canary_that_was_evicted_is_loaded_for_its_request(live) -> None:

@@ -127,3 +127,32 @@ def test_closing_fails_what_has_not_begun_and_leaves_behind_what_hangs(gated, un
         gated.start("d").future.result(1)
     assert not hung.future.done()
     assert sorted(gated.released) == ["c", "d"]
+
+
+def test_without_a_thread_a_load_waits_for_the_others_and_fails_where_there_are_none(
+    gated, until, monkeypatch
+) -> None:
+    first = gated.start("a")
+    assert until(lambda: gated.running == ["a"])
+    begin = threading.Thread.start
+
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    waiting = gated.start("b")
+    assert not waiting.future.done()
+    monkeypatch.setattr(threading.Thread, "start", begin)
+    gated.gates["a"].set()
+    first.future.result(5)
+    assert until(lambda: gated.running == ["a", "b"])
+    gated.gates["b"].set()
+    waiting.future.result(5)
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    with pytest.raises(Overloaded, match="no more threads"):
+        gated.start("c").future.result(5)
+    monkeypatch.setattr(threading.Thread, "start", begin)
+    again = gated.start("c")
+    gated.gates["c"].set()
+    again.future.result(5)
+    assert until(lambda: gated.released == ["a", "b", "c", "c"])

@@ -14,6 +14,7 @@ from pydantic import BaseModel
 from hub.api import BadData, BadRequest, Example, Field, FieldKind, Task
 from hub.api.kinds.reader import FilteredRow, InvalidRow, RawRow, Table
 from hub.data.fields import Filtered, Unusable, check_relations, convert, labelled_fields
+from hub.data.read.encodings import encodable
 from hub.data.read.folders import files_of, folder_of, open_place
 from hub.data.read.image_cells import UnreadableImage, read_image_cell
 from hub.data.texts import Preprocessor
@@ -201,7 +202,7 @@ class _Reader:
             sent=processed.sent if processed.changed else None,
             changed=processed.changed,
             pii=tuple(sorted(processed.pii.items())),
-            extra=tuple((str(column), _word(self._raw(row, column))) for column in self.extra),
+            extra=tuple((str(column), encodable(_word(self._raw(row, column)))) for column in self.extra),
         )
 
     def _raw(self, row: RawRow, column: str | int) -> Any:

@@ -12,7 +12,17 @@ from typing import IO, Any
 from hub.errors import BadData
 from hub.recipe.encodings import CODECS, UTF8, WIDE
 
-__all__ = ["MIN_BAD", "as_utf8", "decode", "has_nul", "is_utf8", "not_utf8", "readable", "recognize"]
+__all__ = [
+    "MIN_BAD",
+    "as_utf8",
+    "decode",
+    "encodable",
+    "has_nul",
+    "is_utf8",
+    "not_utf8",
+    "readable",
+    "recognize",
+]
 
 _CHUNK_BYTES = 1 << 18
 _BOMS = {  # the mark of UTF-32-LE starts with that of UTF-16-LE, so it comes first
@@ -115,6 +125,11 @@ def not_utf8(name: str, raw: bytes, line: int = 0, named: str | None = None) -> 
     bad = [(n, text) for n, text in enumerate(escaped.split("\n"), 1) if _ESCAPED.search(text)]
     samples = [_bytes(text[:_SAMPLE]) for _, text in bad[:_SAMPLES]]
     return _wrong_encoding(name, line or (bad[0][0] if bad else 1), samples, len(bad), named)
+
+
+def encodable(text: str) -> str:
+    """Return a text as UTF-8 can have it: lone surrogates, as of undecodable bytes, are escaped."""
+    return text.encode(errors="backslashreplace").decode()
 
 
 def has_nul(value: Any) -> bool:

@@ -11,6 +11,7 @@ from typing import IO, Any
 
 from hub.errors import BadData
 from hub.recipe.encodings import CODECS, UTF8, WIDE
+from hub.untrusted import MAX_DEPTH
 
 __all__ = [
     "MIN_BAD",
@@ -132,13 +133,20 @@ def encodable(text: str) -> str:
     return text.encode(errors="backslashreplace").decode()
 
 
-def has_nul(value: Any) -> bool:
-    """Return whether a value, or an item of a list or mapping, has a NUL character."""
+def has_nul(value: Any, levels: int = MAX_DEPTH) -> bool:
+    """Return whether a value, or an item of a list or mapping, has a NUL character.
+
+    Raises:
+        RecursionError: it has more than this number of levels.
+    """
     if isinstance(value, str):
         return "\0" in value
-    if isinstance(value, dict):
-        return any(has_nul(part) for item in value.items() for part in item)
-    return isinstance(value, list | tuple) and any(map(has_nul, value))
+    if not isinstance(value, dict | list | tuple):
+        return False
+    if not levels:
+        raise RecursionError
+    parts = chain.from_iterable(value.items()) if isinstance(value, dict) else value
+    return any(has_nul(part, levels - 1) for part in parts)
 
 
 def _agree(name: str, found: str | None, mark: int, given: str | None) -> None:

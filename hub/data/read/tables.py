@@ -147,7 +147,7 @@ def _rows_of(spec: ReaderSpec, table: Table) -> Iterator[TableRow]:
 
 
 def checked_table(table: Table) -> Table:
-    """Make rows with NUL characters or too many columns invalid, and all names such that UTF-8 can have them.
+    """Make rows with NUL characters, too many columns or levels invalid, and names such that UTF-8 has them.
 
     Raises:
         BadData: the table has more than MAX_COLUMNS columns.
@@ -164,7 +164,10 @@ def _checked(row: TableRow) -> TableRow:
         return row
     if len(row.values) > MAX_COLUMNS:
         return InvalidRow(row.line, _too_wide(len(row.values)), row.source)
-    return InvalidRow(row.line, "has a NUL character", row.source) if has_nul(row.values) else row
+    try:
+        return InvalidRow(row.line, "has a NUL character", row.source) if has_nul(row.values) else row
+    except RecursionError:
+        return InvalidRow(row.line, "is nested too deeply", row.source)
 
 
 def _too_wide(columns: int) -> str:

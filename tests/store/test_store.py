@@ -407,6 +407,20 @@ def test_an_export_overwrites_nothing(stocked: Store, tmp_path: Path) -> None:
     assert json.loads((tmp_path / "empty" / "manifest.json").read_text())["origin"] == "trained"
 
 
+@pytest.mark.parametrize("altered", [True, False])
+def test_an_export_has_the_bytes_of_the_version_or_is_refused(
+    stocked: Store, tmp_path: Path, altered: bool
+) -> None:
+    weights = stocked.get("x@1").path / "adapter_model.safetensors"
+    data = weights.read_bytes()
+    weights.unlink()
+    if altered:
+        weights.write_bytes(data[:-1] + b"x")
+    with pytest.raises(BadAdapter, match="x@1 was altered" if altered else "x@1: .* is gone from the store"):
+        stocked.export("x@1", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_every_error_has_a_code_of_its_own_family(store: Store, peft_folder, serving: Serving) -> None:
     with pytest.raises(HubError) as caught:
         store.get("nothing")

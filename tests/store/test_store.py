@@ -253,6 +253,14 @@ def test_nothing_is_swept_while_another_process_stores(stocked: Store) -> None:
     assert not orphan.exists()
 
 
+def test_a_note_that_another_process_removes_meanwhile_stops_no_command(stocked: Store, tmp_path) -> None:
+    note = stocked.contents.folder / f".unsettled-{'0' * 64}"
+    note.symlink_to(tmp_path / "gone")  # listed, and not there any more
+    with Store(stocked.home) as store:
+        assert store.contents.unsettled() == []
+        assert len(store.versions()) == 4
+
+
 def _add_many(home: Path, folders: list[Path], serving_json: str, results) -> None:
     store = Store(home)
     serving = Serving.model_validate_json(serving_json)

@@ -75,6 +75,23 @@ def test_a_name_of_another_encoding_can_be_written_and_stays_different(load) -> 
     ]
 
 
+def test_files_of_one_name_are_told_apart_by_their_paths(make_recipe: RecipeMaker, tmp_path: Path) -> None:
+    for name in ("old/a.csv", "old/b.csv", "new/A.csv", "pos/1.txt", "test/pos/1.txt", "train/pos/1.txt"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("text,label\none,x\n" if path.suffix == ".csv" else "one")
+
+    def sources(source: str, eval: str = "[]") -> list[str]:
+        recipe = make_recipe(f"task: t\ndata: {{source: [{source}], eval: {eval}}}\n")
+        return [item.source for item in load_examples(recipe, "source", Labelling(), tmp_path / "c").items]
+
+    assert sources("old, new/A.csv, old/b.csv") == ["old/a.csv", "b.csv", "new/A.csv", "b.csv"]
+    assert sources("old/b.csv, new/A.csv", "[old/a.csv]") == ["b.csv", "new/A.csv"]
+    assert sources("train, test") == ["train/pos/1.txt", "test/pos/1.txt"]
+    assert sources("train", "[test]") == ["train/pos/1.txt"]
+    assert sources("train") == ["pos/1.txt"]
+
+
 def test_a_bad_text_file_is_told_with_its_name_and_line(load) -> None:
     loaded = load({"a/1.txt": b"one\ntw\xff", "a/2.txt": "", "a/3.txt": b"x" * 800_001, "a/4.txt": "fine"})
     assert [(row.source, row.line, row.reason) for row in loaded.invalid] == [

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from hub.api import BadData, InvalidRow, NotFound, RawRow, Reader, ReaderSpec, ReadOptions, Table
 from hub.api.kinds.reader import FilteredRow, TableRow
@@ -162,12 +162,18 @@ def _checked(row: TableRow) -> TableRow:
         row = replace(row, source=name)  # a file whose name is in another encoding
     if not isinstance(row, RawRow):
         return row
+    if not all(map(_is_encodable, row.values)):
+        row = replace(row, values={encodable(str(name)): value for name, value in row.values.items()})
     if len(row.values) > MAX_COLUMNS:
         return InvalidRow(row.line, _too_wide(len(row.values)), row.source)
     try:
         return InvalidRow(row.line, "has a NUL character", row.source) if has_nul(row.values) else row
     except RecursionError:
         return InvalidRow(row.line, "is nested too deeply", row.source)
+
+
+def _is_encodable(name: Any) -> bool:
+    return not isinstance(name, str) or name.isascii() or encodable(name) == name
 
 
 def _too_wide(columns: int) -> str:

@@ -112,6 +112,12 @@ def test_a_json_value_with_a_nul_is_bad() -> None:
     ]
 
 
+def test_a_column_of_which_the_name_is_no_text_can_be_written() -> None:
+    assert rows("a.jsonl", rb'{"caf\u00e9": 1, "cut \ud83d": "\ud83d"}') == [
+        RawRow(1, {"caf\u00e9": 1, r"cut \ud83d": "\ud83d"})
+    ]
+
+
 def test_json_lines_tell_what_is_no_object() -> None:
     content = b'\xef\xbb\xbf{"text": "a"}\n\n[1]\n{"text"\n{"text": "\xff"}\n' + b"[" * 100_000
     assert rows("a.jsonl", content) == [

@@ -115,6 +115,11 @@ def test_what_is_wrong_in_the_file_is_named(workspace: Path, text: str, says: st
     assert "hub.toml" in str(caught.value)
 
 
+def test_a_file_may_begin_with_a_byte_order_mark(workspace: Path) -> None:
+    (workspace / "hub.toml").write_text("[serve]\nport = 1001\n", encoding="utf-8-sig")
+    assert load_settings().serve.port == 1001
+
+
 def test_a_file_that_is_not_utf8_is_named(workspace: Path) -> None:
     (workspace / "hub.toml").write_bytes(b"# \xff")
     with pytest.raises(BadConfig, match=r"hub\.toml"):

@@ -15,6 +15,7 @@ from hub.data.read.encodings import encodable
 from hub.data.read.sources import fetches, open_source, scheme_of
 from hub.data.read.tables import FileFolder, is_url, open_folder, open_table, open_url, suffixes
 from hub.errors import BadData
+from hub.files import expanded
 from hub.progress import Progress, silent
 from hub.recipe.recipe import Data
 from hub.registry.active import active
@@ -29,7 +30,7 @@ def files_of(location: str, folder: Path) -> Sequence[str | FileFolder]:
     Raises:
         BadData: a folder has no readable file, or files of two kinds.
     """
-    path = folder / Path(location).expanduser()
+    path = folder / expanded(location)
     if (scheme_of(location) and (is_url(location) or fetches(scheme_of(location)))) or not path.is_dir():
         return [location]
     try:
@@ -74,7 +75,7 @@ def folder_of(place: str | FileFolder, folder: Path) -> Path | None:
         return place.path
     if scheme_of(place) and (is_url(place) or fetches(scheme_of(place))):
         return None
-    return (folder / Path(place).expanduser()).parent
+    return (folder / expanded(place)).parent
 
 
 def distinct_names(places: Iterable[str | FileFolder], folder: Path) -> dict[str | FileFolder, str]:

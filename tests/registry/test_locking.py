@@ -11,7 +11,7 @@ import sysconfig
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import Distribution, PackageNotFoundError, version
 from pathlib import Path
 
 import pytest
@@ -28,7 +28,7 @@ from hub.registry.install.pins import Environment
 from hub.registry.install.pip import run_installer
 from hub.registry.install.plan import PlannedPackage, PluginPlan
 from hub.registry.install.wheel import WheelFile
-from hub.registry.lock import LOCK_FILE, LockedPackage, read_lock, write_lock
+from hub.registry.lock import LOCK_FILE, LockedPackage, files_digest, read_lock, write_lock
 from hub.registry.policy import refusals
 from tests.support.environment import fresh_environment
 from tests.support.preloaded import PYTHON
@@ -249,6 +249,13 @@ def test_of_two_installations_at_once_both_are_locked(
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(install_one, ["one", "other"]))
     assert set(read_lock(tmp_path)) == {"one", "other"}
+
+
+@pytest.mark.parametrize("record", ["a.py,sha256=x,much\n", "a.py,sha256=x,1,more,cells\n"])
+def test_the_files_of_a_damaged_record_are_not_those_of_the_lock(tmp_path: Path, record: str) -> None:
+    (tmp_path / "made-1.0.dist-info").mkdir()
+    (tmp_path / "made-1.0.dist-info" / "RECORD").write_text(record)
+    assert files_digest(Distribution.at(tmp_path / "made-1.0.dist-info")) == ""
 
 
 def test_sync_without_a_lock_says_what_writes_one(site: Site) -> None:

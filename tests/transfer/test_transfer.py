@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import json
 import tarfile
@@ -22,7 +23,7 @@ from hub.store.change import Deploy
 from hub.store.store import Store
 from hub.transfer.archive import read_archive, write_archive
 from hub.transfer.backup import back_up, restore
-from hub.transfer.depot import Depot, opened, shown_url
+from hub.transfer.depot import Depot, file_system, opened, shown_url
 from hub.transfer.move import archive_of, pull_from_depot, push_to_depot, receive
 from hub.transfer.retention import plan_removal, remove_planned
 from tests.support.homes import FakeHome, add_version, plain_adapter
@@ -96,6 +97,34 @@ def test_what_fails_while_it_is_written_leaves_nothing(place: str, tmp_path: Pat
         raise BadAdapter("a version is damaged")
     with pytest.raises(NotFound), opened(url, "rb"):
         pass
+
+
+@pytest.mark.parametrize("size", [4, 7 << 20])
+@pytest.mark.parametrize("place", ["memory://kept/hub.tar", "local", "s3"])
+def test_what_fails_while_it_is_written_leaves_what_was_there(
+    place: str, size: int, tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = {"local": str(tmp_path / "hub.tar")}.get(place, place)
+    if place == "s3":
+        request.getfixturevalue("fresh_s3")
+        url = f"{request.getfixturevalue('s3_url')}/hub.tar"
+        monkeypatch.setattr("s3fs.S3FileSystem.default_block_size", 5 << 20)  # the larger has two parts
+    with opened(url, "wb") as stream:
+        stream.write(b"of yesterday")
+    with pytest.raises(BadAdapter), opened(url, "wb") as stream:
+        stream.write(b"h" * size)
+        raise BadAdapter("a version is damaged")
+    gc.collect()  # a file that was only left would be closed, and stored, by this
+    with opened(url, "rb") as stream:
+        assert stream.read() == b"of yesterday"
+    with opened(url, "wb") as stream:
+        stream.write(b"h" * size)
+    with opened(url, "rb") as stream:
+        assert stream.read() == b"h" * size
+    fs, path = file_system(url)
+    assert [str(one).rpartition("/")[2] for one in fs.ls(path.rpartition("/")[0], detail=False)] == [
+        "hub.tar"
+    ]
 
 
 @pytest.mark.parametrize("url", ["nowhere://x/y", "memory://nothing/here.tar", "/no/such/file.tar"])

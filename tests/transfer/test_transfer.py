@@ -159,6 +159,28 @@ def changed(data: bytes, name: str, edit: bytes | None, rename: str = "") -> byt
     return made.getvalue()
 
 
+def sparse(name: str, size: int) -> bytes:
+    """Return a tar file of 2 kB with a file of zeros of any size, as GNU tar writes it."""
+    member = tarfile.TarInfo(name)
+    member.type = tarfile.GNUTYPE_SPARSE
+    header = bytearray(member.tobuf(tarfile.GNU_FORMAT))
+    header[386:398], header[398:410] = b"%011o\0" % size, b"%011o\0" % 0  # one piece, empty, at the end
+    header[483:495] = b"%011o\0" % size
+    header[148:156] = b" " * 8
+    header[148:156] = b"%06o\0 " % sum(header)
+    return bytes(header) + bytes(1024)
+
+
+def test_a_file_that_is_larger_than_the_archive_is_refused(tmp_path: Path) -> None:
+    for folder in ("version", "home"):
+        (tmp_path / folder).mkdir()
+    with pytest.raises(BadAdapter, match="no version has"):
+        read_archive(io.BytesIO(sparse("adapter_model.safetensors", 3 << 20)), tmp_path / "version")
+    with pytest.raises(BadAdapter, match="no backup has"):
+        restore(io.BytesIO(sparse("catalog.db", 3 << 20)), settings_of(tmp_path / "home"))
+    assert list((tmp_path / "version").iterdir()) == []
+
+
 @pytest.mark.parametrize(
     ("name", "edit", "rename"),
     [

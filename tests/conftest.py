@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
 
+import fsspec
 import pytest
 
 from hub.bases.base import Base
@@ -182,3 +183,11 @@ def s3_url(moto_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> str:
     for name, value in moto_server.environment.items():
         monkeypatch.setenv(name, value)
     return f"{moto_server.create(f'test{next(_databases)}')}/hub"
+
+
+@pytest.fixture
+def fresh_s3() -> Iterator[None]:
+    """Let no later test have the file systems that fsspec keeps: each server has an address of its own."""
+    yield
+    if "s3" in fsspec.available_protocols():
+        fsspec.get_filesystem_class("s3").clear_instance_cache()

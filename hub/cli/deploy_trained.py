@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from hub.cli.context import Context
 from hub.cli.screen.output import escape, progress, say
-from hub.errors import Conflict, HubError
+from hub.errors import Conflict, HostFault, HubError
 
 if TYPE_CHECKING:
     from hub.store.records import Version
@@ -37,6 +37,8 @@ def deploy_trained(result: TrainResult, name: str, context: Context, quiet: bool
         _deploy(result, context, quiet, outcome)
     except HubError as error:
         outcome |= {"failed": str(error), "restart": _restart_advice(result.plan.recipe.task, context)}
+    except OSError as error:
+        outcome |= {"failed": str(HostFault.of(error)), "restart": ""}
     return outcome
 
 

@@ -102,7 +102,10 @@ def bootstrap(score: Figures, rows: int, seed: int, resamples: int = RESAMPLES[0
 def paired_bootstrap(
     first: Figure, second: Figure, rows: int, seed: int, resamples: int = RESAMPLES[0]
 ) -> Paired:
-    """Compare two models on the same resamples of rows; undefined figures are skipped."""
+    """Compare two models on the same resamples of rows; undefined figures are skipped.
+
+    All but the difference is NaN if fewer than two resamples are left.
+    """
 
     def difference(chosen: Indices) -> float:
         return first(chosen) - second(chosen)
@@ -110,6 +113,8 @@ def paired_bootstrap(
     whole = difference(np.arange(rows))
     drawn = [difference(chosen) for chosen in _resamples(rows, seed, resamples)]
     below = np.asarray([value for value in drawn if not math.isnan(value)])
+    if len(below) < 2:
+        return Paired(whole, math.nan, math.nan, math.nan, len(below))
     low, high = _bounds(whole, below)
     if len(below) >= MIN_PERCENTILE_RESAMPLES:
         worse = float((below < 0).mean() + (below == 0).mean() / 2)

@@ -191,8 +191,10 @@ def record_batches(opened: Any, part: BulkPart, rows: int) -> Iterator[Any]:
         yield batch
 
 
-def columns_of(data: BulkData, file: InputFile, reading: Mapping[str, Any]) -> list[str]:
-    """Return the names of a file's columns; without a header, those of its first rows.
+def columns_of(
+    data: BulkData, file: InputFile, reading: Mapping[str, Any], rows: int | None = _CHECKED_ROWS
+) -> list[str]:
+    """Return the names of a file's columns; without a header, those of its first `rows`, None for all.
 
     Raises: as `open_rows` and `parquet_file`.
     """
@@ -202,8 +204,8 @@ def columns_of(data: BulkData, file: InputFile, reading: Mapping[str, Any]) -> l
     with open_rows(data, file, reading) as (table, _):
         if table.columns is not None:
             return [str(column) for column in table.columns]
-        rows = islice((row for row in table.rows if isinstance(row, RawRow)), _CHECKED_ROWS)
-        return list(dict.fromkeys(str(key) for row in rows for key in row.values))
+        first = islice((row for row in table.rows if isinstance(row, RawRow)), rows)
+        return list(dict.fromkeys(str(key) for row in first for key in row.values))
 
 
 @contextmanager

@@ -14,15 +14,14 @@ from filelock import FileLock, Timeout
 
 from hub.errors import Conflict, SourceUnavailable
 from hub.files import PART, replacing, write_file
-from hub.transfer.depot import file_system, shown_url
+from hub.transfer.depot import OBJECT_STORES, file_system, protocols, shown_url
 
 __all__ = ["JOB_FILE", "OutputFolder"]
 
 JOB_FILE = "_job.json"  # readers of data sets leave out names with _
 _DONE = "_done"
 _LOCK = "_job.lock"
-# They have no folders, and an upload is there once it is whole.
-_OBJECT_STORES = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "oss", "memory"}
+_WITHOUT_FOLDERS = OBJECT_STORES | {"memory"}
 
 
 class OutputFolder:
@@ -35,8 +34,8 @@ class OutputFolder:
         self._fs, self._root = file_system(url)
         self.url = url
         self.shown = shown_url(url)
-        self._local = "local" in _protocols(self._fs)
-        self._is_object_store = bool(_protocols(self._fs) & _OBJECT_STORES)
+        self._local = "local" in protocols(self._fs)
+        self._is_object_store = bool(protocols(self._fs) & _WITHOUT_FOLDERS)
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -167,7 +166,3 @@ class OutputFolder:
         except Exception as error:  # each file system raises the exceptions of its own library
             reason = getattr(error, "strerror", None) or type(error).__name__
             raise SourceUnavailable(f"{self.shown} cannot be {verb}: {reason}.") from error
-
-
-def _protocols(fs: Any) -> set[str]:
-    return {fs.protocol} if isinstance(fs.protocol, str) else set(fs.protocol)

@@ -17,7 +17,7 @@ from hub.data.read.request_cells import UnusableCells, request_fields
 from hub.errors import BadData, EngineFailed, HubError
 from hub.scale.answer_files import open_answers
 from hub.scale.columns import AnswerColumns, arrow_column, arrow_type
-from hub.scale.inputs import BulkData, BulkPart, open_rows, parquet_file, record_batches
+from hub.scale.inputs import BulkData, BulkPart, columns_of, open_rows, parquet_file, record_batches
 from hub.scale.job import BulkJob
 from hub.scale.outputs import OutputFolder
 from hub.scale.rows import RowAnswer, RowRequest, Rows
@@ -160,7 +160,7 @@ class PartRunner:
         format = part.output.rpartition(".")[2]
         if part.file.format == format == "parquet":
             return self._parquet_writer(part, aside)
-        return self._row_writer(aside, f".{format}")
+        return self._row_writer(part, aside, f".{format}")
 
     @contextmanager
     def _parquet_writer(self, part: BulkPart, aside: Path) -> Iterator[_Write]:
@@ -183,14 +183,12 @@ class PartRunner:
             yield write
 
     @contextmanager
-    def _row_writer(self, aside: Path, suffix: str) -> Iterator[_Write]:
-        columns: AnswerColumns | None = None
+    def _row_writer(self, part: BulkPart, aside: Path, suffix: str) -> Iterator[_Write]:
+        columns = self._columns(columns_of(self._data, part.file, self._job.reading, rows=None))
         with open_answers(aside, suffix) as file:
 
             def write(block: _Block, answers: list[list[RowAnswer]]) -> list[str | None]:
-                nonlocal columns
                 cells = block.batch.to_pylist() if block.batch is not None else block.cells
-                columns = columns or self._columns({name for row in cells for name in row})
                 rows = columns.rows(answers)
                 for before, row in zip(cells, rows, strict=True):
                     file.add({**before, **row})

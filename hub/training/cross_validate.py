@@ -41,13 +41,14 @@ def cross_validate(plan: Plan, folder: Path, progress: Progress, resume: bool) -
         work = folder / str(count) / str(number)  # other numbers of folds have other rows in each
         work.mkdir(parents=True, exist_ok=True)
         one = replace(plan, dataset=dataset)
-        known = _known(work / _RESULT, one.sha256) if resume else None
+        known = _known(work / _RESULT, one) if resume else None
         if known is None:
             shown = named(progress, f"fold {number} of {count}")
             memory = folder.parent / TRANSLATIONS
             outcome = run(one, InvalidRows(plan.recipe), work, shown, resume, memory)
             known = dict(outcome.metrics)
-            (work / _RESULT).write_text(json.dumps([one.sha256, known]), encoding="utf-8")
+            more = list(plan.recipe.evaluate.metrics)
+            (work / _RESULT).write_text(json.dumps([one.sha256, known, more]), encoding="utf-8")
         found.append(known)
     if len(found) < 2:
         raise plan.recipe.error("evaluate.folds", "there are too few training rows for two folds")
@@ -59,8 +60,10 @@ def _spread(values: list[float]) -> Spread:
     return Spread(mean=mean(values), std=stdev(values), folds=tuple(values))
 
 
-def _known(path: Path, sha256: str) -> dict[str, float] | None:
+def _known(path: Path, plan: Plan) -> dict[str, float] | None:
+    """Return the metrics of a fold; None if it was of another plan or lacks metrics that are wanted now."""
     if not path.is_file():
         return None
-    of, metrics = json.loads(path.read_text(encoding="utf-8"))
-    return metrics if of == sha256 else None
+    of, metrics, *more = json.loads(path.read_text(encoding="utf-8"))
+    measured = more[0] if more else ()
+    return metrics if of == plan.sha256 and {*plan.recipe.evaluate.metrics} <= {*measured} else None

@@ -22,7 +22,7 @@ from hub.store.manifest import MANIFEST_FILE
 from hub.store.records import Version
 from hub.untrusted import parse_json
 
-__all__ = ["ArchivedVersion", "read_archive", "write_archive"]
+__all__ = ["ArchivedVersion", "is_plain", "read_archive", "write_archive"]
 
 RECORD_FILE = "version.json"
 FORMAT = 1
@@ -102,11 +102,16 @@ def members(stream: IO[bytes], names: Collection[str]) -> Iterator[tuple[str, in
     seen: set[str] = set()
     with tarfile.open(fileobj=stream, mode="r|") as archive:
         for member in archive:
-            content = archive.extractfile(member) if member.isreg() else None
+            content = archive.extractfile(member) if is_plain(member) else None
             if member.name not in names or member.name in seen or content is None:
                 raise BadAdapter(f"The archive has a member that no version has: {member.name[:80]!r}.")
             seen.add(member.name)
             yield member.name, member.size, content
+
+
+def is_plain(member: tarfile.TarInfo) -> bool:
+    """Return whether a member is a file of as many bytes as the archive has of it: a sparse one has more."""
+    return member.isreg() and not member.issparse()
 
 
 def _record(data: bytes) -> ArchivedVersion:

@@ -33,6 +33,7 @@ from hub.store.identity import write_record
 from hub.store.manifest import MANIFEST_FILE
 from hub.store.records import Version
 from hub.store.store import CATALOG_FILE, Store
+from hub.transfer.archive import is_plain
 from hub.transfer.rows import copy_rows
 from hub.untrusted import parse_json
 
@@ -191,7 +192,7 @@ def _unpack(stream: IO[bytes], folder: Path, progress: Progress) -> Backup:
     try:
         with tarfile.open(fileobj=stream, mode="r|") as archive:
             for number, member in enumerate(archive, 1):
-                content = archive.extractfile(member) if member.isreg() else None
+                content = archive.extractfile(member) if is_plain(member) else None
                 if content is None or not _MEMBER.fullmatch(member.name) or member.name in sums:
                     raise BadAdapter(f"The backup has a member that no backup has: {member.name[:80]!r}.")
                 if member.name == SUMS_FILE:

@@ -7,15 +7,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
+from secrets import token_hex
 from typing import IO, Any
 
 from hub.errors import BadRequest, Conflict, HubError, MissingExtra, NotFound, SourceUnavailable
-from hub.files import replacing
+from hub.files import PART, replacing
 from hub.names import VersionRef
 
-__all__ = ["Depot", "file_system", "opened", "shown_url"]
+__all__ = ["OBJECT_STORES", "Depot", "file_system", "opened", "protocols", "shown_url"]
 
 _S3 = ("s3", "s3a")
+OBJECT_STORES = frozenset({*_S3, "gs", "gcs", "az", "abfs", "abfss", "oss"})
+"""They have no folders, and an upload is there once it is whole."""
 
 
 def shown_url(url: str) -> str:
@@ -55,23 +58,48 @@ def opened(url: str, mode: str, *, private: bool = False) -> Iterator[IO[bytes]]
 def _opened_remote(url: str, mode: str) -> Iterator[IO[bytes]]:
     fs, path = file_system(url)
     try:
-        file = fs.open(path, mode)
-        try:
+        with _written(fs, path, mode) if "w" in mode else fs.open(path, mode) as file:
             yield file
-        except BaseException:
-            with suppress(Exception):
-                file.close()
-            if "w" in mode:  # closing it has stored what there was
-                with suppress(Exception):
-                    fs.rm_file(path)
-            raise
-        file.close()
     except HubError:
         raise
     except FileNotFoundError:
         raise NotFound(f"There is nothing at {shown_url(url)}.") from None
     except Exception as error:  # each file system raises the exceptions of its own library
         raise SourceUnavailable(f"{shown_url(url)} cannot be used: {type(error).__name__}.") from error
+
+
+@contextmanager
+def _written(fs: Any, path: str, mode: str) -> Iterator[IO[bytes]]:
+    """Open a remote file; what is at `path` stays as it is until the new one is whole."""
+    uploads = bool(protocols(fs) & OBJECT_STORES)
+    place = path if uploads else f"{path}.{token_hex(4)}{PART}"
+    file = fs.open(place, mode)
+    try:
+        yield file
+        file.close()
+        if place != path:
+            fs.mv(place, path)
+    except BaseException:
+        with suppress(Exception):
+            if uploads:
+                _give_up(file)
+            else:
+                file.close()
+                fs.rm_file(place)
+        raise
+
+
+def _give_up(upload: Any) -> None:
+    """End an upload without its result: closing it would store what there was."""
+    try:
+        upload.discard()
+    finally:
+        upload.closed = True
+
+
+def protocols(fs: Any) -> set[str]:
+    """Return the names of a file system, as they are in URLs."""
+    return {fs.protocol} if isinstance(fs.protocol, str) else set(fs.protocol)
 
 
 def file_system(url: str) -> tuple[Any, str]:

@@ -190,6 +190,17 @@ def test_the_gate_runs_the_live_version_on_the_same_rows(recipe: Path) -> None:
     assert moves[-1].reason == f"hub train: {unpaired['deploy']['reason']}"
 
 
+def test_a_gate_whose_file_cannot_be_written_names_the_stored_version(recipe: Path) -> None:
+    file = find_home() / "runs" / "demo" / "gate.json"
+    file.unlink()
+    file.mkdir()
+    shown = hub("train", recipe, "--deploy", *ONE_RUN)
+    said = " ".join(shown.stdout.split())
+    assert shown.exit_code == 1
+    assert "Not deployed: Is a directory" in said
+    assert f"To put it live: hub deploy {Store(find_home()).get('demo').ref} --as demo" in said
+
+
 def test_a_live_version_with_other_labels_is_judged_by_its_stored_metrics(recipe: Path) -> None:
     other = (*ONE_RUN, "--set", 'data.labels.rename={"1": negative, "5": neutral}')
     moved = told("train", recipe, "--deploy", "--set", "deploy.max_drop=1", *other)["deploy"]

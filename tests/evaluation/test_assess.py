@@ -11,6 +11,7 @@ import pytest
 
 from hub.api import AdapterInfo, HeadKind, Output, TaskSpec
 from hub.data.examples import Item
+from hub.errors import BadData
 from hub.evaluation.assess import Measured, assess, measured, recorded
 from hub.evaluation.evaluation import Evaluation
 from hub.evaluation.evaluator import Evaluator
@@ -247,3 +248,18 @@ def test_two_versions_are_compared_on_the_rows_that_both_answered(labelling) -> 
     assert found.is_better
     with pytest.raises(Exception, match="no row that both versions can answer"):
         compared(first, labelled(labelling, items_of(20), wrong=[]), 0)
+
+
+@pytest.mark.parametrize("needed", [lambda rows: len(rows) >= 90, lambda rows: len({*map(id, rows)}) >= 80])
+def test_a_metric_that_is_undefined_on_common_rows_or_samples_of_them_compares_nothing(
+    labelling, needed, recwarn
+) -> None:
+    def metrics(predictions: Sequence[Any], references: Sequence[Any]) -> dict[str, float]:
+        return {"credit": 0.5 if needed(references) else float("nan")}
+
+    labelling.metrics, labelling.metric = metrics, "credit"
+    items, spec = items_of(100), replace(SPEC, head=HeadKind.SPAN)
+    first, second = (labelled(labelling, part, wrong=[], spec=spec) for part in (items[:90], items[10:]))
+    with pytest.raises(BadData, match="credit of the 80 rows that both versions can answer"):
+        compared(first, second, 0)
+    assert not [one for one in recwarn if issubclass(one.category, RuntimeWarning)]

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -30,14 +29,6 @@ def home(tiny_base_folder: Path, monkeypatch: pytest.MonkeyPatch) -> FakeHome:
     for name, seed in (("mood", 1), ("tone", 2)):
         made.store.deploy(name, Deploy(version=made.add(name, seed=seed).ref, by="test"))
     return made
-
-
-@pytest.fixture
-def fresh_s3() -> Iterator[None]:
-    """Let no later test have the file systems that fsspec keeps: each server has an address of its own."""
-    yield
-    if "s3" in fsspec.available_protocols():
-        fsspec.get_filesystem_class("s3").clear_instance_cache()
 
 
 @pytest.fixture

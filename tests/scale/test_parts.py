@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 from collections.abc import Sequence
 from concurrent.futures import Future
 from pathlib import Path
@@ -78,3 +80,22 @@ def test_an_engine_that_fails_every_row_stops_the_job(runner, tmp_path) -> None:
         runner(path, EngineFailed("The engine is broken."))
     assert not (tmp_path / "out" / "in.parquet").exists()
     assert runner(path, BadRequest("It is too long.")).written == 30
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_column_that_first_appears_in_a_late_row_is_kept(runner, tmp_path, packed) -> None:
+    rows = [{"text": text} for text in texts(3 * BLOCK)] + [
+        {"text": "late", "label": "mine", "errors": "none"}
+    ]
+    lines = "".join(f"{json.dumps(row)}\n" for row in rows).encode()
+    source = tmp_path / ("a.jsonl.gz" if packed else "a.jsonl")
+    source.write_bytes(gzip.compress(lines) if packed else lines)
+    runner(source, {"label": "positive"})
+    found = [json.loads(line) for line in (tmp_path / "out" / "a.jsonl").read_text().splitlines()]
+    assert (found[-1]["label"], found[-1]["errors"], found[-1]["predicted_label"]) == (
+        "mine",
+        "none",
+        "positive",
+    )
+    assert {row["predicted_label"] for row in found} == {"positive"}
+    assert "label" not in found[0]

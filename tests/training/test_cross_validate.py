@@ -96,6 +96,28 @@ def test_folds_do_not_start_from_those_of_another_number(
     assert folds == run(again, home="afresh").version.manifest.metrics_cv
 
 
+def test_a_metric_that_is_wanted_when_a_run_goes_on_is_measured_in_all_folds(
+    make_recipe, run: Trainer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, trained = module.run, []
+
+    def two(plan, refused, work: Path, *settings):
+        if len(trained) == 2:
+            raise KeyboardInterrupt
+        trained.append(work)
+        return real(plan, refused, work, *settings)
+
+    monkeypatch.setattr(module, "run", two)
+    with pytest.raises(KeyboardInterrupt):
+        run(make_recipe(RECIPE, "evaluate.folds=3", "train.max_steps=1", a_csv=ROWS))
+    monkeypatch.setattr(module, "run", real)
+    more = "evaluate.metrics=[balanced_accuracy]"
+    again = make_recipe(RECIPE, "evaluate.folds=3", "train.max_steps=1", more, a_csv=ROWS)
+    found = run(again, resume=True).version.manifest.metrics_cv
+    assert len(found["balanced_accuracy"].folds) == 3
+    assert found == run(again, home="afresh").version.manifest.metrics_cv
+
+
 def test_rows_of_one_group_make_no_folds(make_recipe, run: Trainer) -> None:
     recipe = make_recipe(
         "task: sentiment\nbase: tiny\ndata: {source: a.csv, eval: b.csv, group_by: text}\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import json
 import tarfile
@@ -22,7 +23,7 @@ from hub.store.change import Deploy
 from hub.store.store import Store
 from hub.transfer.archive import read_archive, write_archive
 from hub.transfer.backup import back_up, restore
-from hub.transfer.depot import Depot, opened, shown_url
+from hub.transfer.depot import Depot, file_system, opened, shown_url
 from hub.transfer.move import archive_of, pull_from_depot, push_to_depot, receive
 from hub.transfer.retention import plan_removal, remove_planned
 from tests.support.homes import FakeHome, add_version, plain_adapter
@@ -98,6 +99,34 @@ def test_what_fails_while_it_is_written_leaves_nothing(place: str, tmp_path: Pat
         pass
 
 
+@pytest.mark.parametrize("size", [4, 7 << 20])
+@pytest.mark.parametrize("place", ["memory://kept/hub.tar", "local", "s3"])
+def test_what_fails_while_it_is_written_leaves_what_was_there(
+    place: str, size: int, tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = {"local": str(tmp_path / "hub.tar")}.get(place, place)
+    if place == "s3":
+        request.getfixturevalue("fresh_s3")
+        url = f"{request.getfixturevalue('s3_url')}/hub.tar"
+        monkeypatch.setattr("s3fs.S3FileSystem.default_block_size", 5 << 20)  # the larger has two parts
+    with opened(url, "wb") as stream:
+        stream.write(b"of yesterday")
+    with pytest.raises(BadAdapter), opened(url, "wb") as stream:
+        stream.write(b"h" * size)
+        raise BadAdapter("a version is damaged")
+    gc.collect()  # a file that was only left would be closed, and stored, by this
+    with opened(url, "rb") as stream:
+        assert stream.read() == b"of yesterday"
+    with opened(url, "wb") as stream:
+        stream.write(b"h" * size)
+    with opened(url, "rb") as stream:
+        assert stream.read() == b"h" * size
+    fs, path = file_system(url)
+    assert [str(one).rpartition("/")[2] for one in fs.ls(path.rpartition("/")[0], detail=False)] == [
+        "hub.tar"
+    ]
+
+
 @pytest.mark.parametrize("url", ["nowhere://x/y", "memory://nothing/here.tar", "/no/such/file.tar"])
 def test_a_place_that_is_not_there_is_named_without_its_password(url: str) -> None:
     with pytest.raises(HubError) as caught, opened(url, "rb"):
@@ -128,6 +157,28 @@ def changed(data: bytes, name: str, edit: bytes | None, rename: str = "") -> byt
             copied.size = len(text)
             target.addfile(copied, io.BytesIO(text))
     return made.getvalue()
+
+
+def sparse(name: str, size: int) -> bytes:
+    """Return a tar file of 2 kB with a file of zeros of any size, as GNU tar writes it."""
+    member = tarfile.TarInfo(name)
+    member.type = tarfile.GNUTYPE_SPARSE
+    header = bytearray(member.tobuf(tarfile.GNU_FORMAT))
+    header[386:398], header[398:410] = b"%011o\0" % size, b"%011o\0" % 0  # one piece, empty, at the end
+    header[483:495] = b"%011o\0" % size
+    header[148:156] = b" " * 8
+    header[148:156] = b"%06o\0 " % sum(header)
+    return bytes(header) + bytes(1024)
+
+
+def test_a_file_that_is_larger_than_the_archive_is_refused(tmp_path: Path) -> None:
+    for folder in ("version", "home"):
+        (tmp_path / folder).mkdir()
+    with pytest.raises(BadAdapter, match="no version has"):
+        read_archive(io.BytesIO(sparse("adapter_model.safetensors", 3 << 20)), tmp_path / "version")
+    with pytest.raises(BadAdapter, match="no backup has"):
+        restore(io.BytesIO(sparse("catalog.db", 3 << 20)), settings_of(tmp_path / "home"))
+    assert list((tmp_path / "version").iterdir()) == []
 
 
 @pytest.mark.parametrize(

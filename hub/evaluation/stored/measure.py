@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -114,7 +115,7 @@ def compared(first: Measured, second: Measured, seed: int) -> Comparison:
     """Compare two versions of one task on the rows that both answered.
 
     Raises:
-        BadData: there is no such row.
+        BadData: there is no such row, or the metric is undefined on them.
     """
     places = {id(item): row for row, item in enumerate(second.evaluator.items)}
     pairs = [(row, places[id(item)]) for row, item in enumerate(first.evaluator.items) if id(item) in places]
@@ -126,7 +127,7 @@ def compared(first: Measured, second: Measured, seed: int) -> Comparison:
     correct = None
     if first.decisions and second.decisions:
         correct = first.decisions.correct[ours], second.decisions.correct[theirs]
-    return compare(
+    found = compare(
         metric,
         lambda chosen: one(ours[chosen]),
         lambda chosen: other(theirs[chosen]),
@@ -136,3 +137,9 @@ def compared(first: Measured, second: Measured, seed: int) -> Comparison:
         goal=first.evaluator.goal,
         fast=first.score.is_fast(metric) and second.score.is_fast(metric),
     )
+    if not math.isfinite(found.gain) or not math.isfinite(found.paired.worse):
+        raise BadData(
+            f"The {metric} of the {len(pairs):,} rows that both versions can answer, or of samples of "
+            "them, is undefined. Compare on more rows."
+        )
+    return found

@@ -190,14 +190,17 @@ class TaskThreads:
 
     def _put(self, work: Work, stage: Stage) -> None:
         with self._lock:
-            if not self._closed:
+            closed = self._closed
+            if not closed:
                 self._queue.put((work, stage))
-                self._hire()
-                return
-        fail(work, _shutting_down())
+                served = self._hire()
+        if closed:
+            fail(work, _shutting_down())
+        elif not served:
+            self._drain(_no_threads())
 
-    def _hire(self) -> None:
-        """Provide a thread for one more queue item; call under the lock."""
+    def _hire(self) -> bool:
+        """Provide a thread for one more queue item; False if there is none at all. Call under the lock."""
         if self._idle:
             self._idle -= 1
         elif len(self._live) < self._share:
@@ -210,6 +213,7 @@ class TaskThreads:
             except RuntimeError:  # the system allows no more threads: the existing ones do the work
                 self._live.discard(thread)
                 log.error("A thread of task %s could not be started.", self.task)
+        return bool(self._live)
 
     def _main(self, thread: _Thread) -> None:
         try:
@@ -281,8 +285,7 @@ class TaskThreads:
             if isinstance(error, PluginMemory):
                 stop(thread.thread)  # under the lock: it is still in the stage
                 suspends |= not stage.optional and self._suspension.overran(time.monotonic())
-            if not self._queue.empty() and not suspends:
-                self._hire()
+            served = self._queue.empty() or suspends or self._hire()
         does = "takes too much memory" if isinstance(error, PluginMemory) else "hangs"
         place = where(thread.thread)
         log.warning("Task %s, plugin %s: %s %s%s.", self.task, self.plugin, stage.name, does, place)
@@ -294,6 +297,8 @@ class TaskThreads:
             refusal = self.refusal()
             log.warning("%s", refusal)
             self._drain(refusal)
+        if not served:
+            self._drain(_no_threads())
         if (rest := advance(work, error)) is not None:
             self._put(work, rest)
         return True
@@ -333,3 +338,7 @@ class TaskThreads:
 
 def _shutting_down() -> NotReady:
     return NotReady("The server is shutting down. Send the request again.")
+
+
+def _no_threads() -> NotReady:
+    return NotReady("The system allows no more threads. Send the request again later.")

@@ -27,7 +27,18 @@ MAX_WAITERS = 256  # requests that wait for one version; more get 429
 class Load:
     """One load of a version; `future` holds its result."""
 
-    __slots__ = ("began", "ended", "future", "loading", "opened", "released", "urgent", "version", "waiters")
+    __slots__ = (
+        "began",
+        "ended",
+        "future",
+        "loading",
+        "opened",
+        "released",
+        "unwanted",
+        "urgent",
+        "version",
+        "waiters",
+    )
 
     def __init__(self, version: Version, *, urgent: bool = False) -> None:
         self.version = version
@@ -38,6 +49,7 @@ class Load:
         self.loading = 0.0  # monotonic: when its base was open; 0.0 before that
         self.opened = threading.Event()  # its base is open, or the load is over
         self.waiters = 0
+        self.unwanted = ""  # why its version is drained at the end, unless somebody asks for it before
         self.ended = False
         self.released = False  # it has ended and nobody waits for it
 
@@ -80,14 +92,25 @@ class Loads:
         else:
             self._dispatch()
 
-    def hurry(self, load: Load) -> None:
-        """Make a queued load urgent."""
+    def want(self, load: Load, *, urgent: bool) -> None:
+        """Take an `unwant` back; `urgent` makes a queued load so."""
         with self._changed:
-            if load in self._queue and not load.urgent:
+            load.unwanted = ""
+            if urgent and load in self._queue and not load.urgent:
                 self._queue.remove(load)
                 load.urgent = True
                 self._enqueue(load)
         self._dispatch()
+
+    def unwant(self, key: str, reason: str) -> bool:
+        """Let the version that is being loaded be drained at the end, unless `want` or `join` follow.
+
+        False if it is not being loaded.
+        """
+        with self._changed:
+            if load := self._by_key.get(key):
+                load.unwanted = reason
+            return load is not None
 
     def join(self, load: Load, max_waiters: int | None = None) -> bool:
         """Add a waiter, until `leave`; False if the load was released already.
@@ -104,6 +127,7 @@ class Loads:
                     "again later."
                 )
             load.waiters += 1
+            load.unwanted = ""
             return True
 
     def leave(self, load: Load) -> None:

@@ -154,13 +154,15 @@ class Residency:
             self._loads.leave(load)
 
     def drain(self, version: Version, reason: str = "no deployment needs it") -> None:
-        """Give no new leases on a version, and free its slot when the last lease ends."""
-        fingerprint = version.manifest.serving.base.fingerprint
-        if base_worker := self._base_workers.get(fingerprint):
+        """Give no new leases on a version, and free its slot when the last lease ends.
+
+        While it is being loaded, that is once nobody waits for it any more, unless it is asked for again.
+        """
+        if self._loads.unwant(version.sha256, reason):
+            return
+        if base_worker := self._base_workers.get(version.manifest.serving.base.fingerprint):
             base_worker.slots.drain(version.sha256, reason)
             self._report(base_worker)
-        elif load := self._loads.get(version.sha256):  # it opens the base first
-            load.future.add_done_callback(lambda _: self.drain(version, reason))
 
     def describe(self) -> list[dict[str, Any]]:
         """Describe the loads in progress, and the failures that are not retried yet."""
@@ -198,8 +200,7 @@ class Residency:
         """Return the load of a version in progress, or start one; raise its recent failure."""
         with self._lock:
             if running := self._loads.get(version.sha256):
-                if again:
-                    self._loads.hurry(running)
+                self._loads.want(running, urgent=again)
                 return running
             failure = self._failures.get(version.sha256)
             if failure and not again and failure.until > time.monotonic():
@@ -234,6 +235,8 @@ class Residency:
 
     def _unpin(self, load: Load) -> None:
         if slots := self._pinned.pop(load, None):
+            if load.unwanted:
+                slots.drain(load.version.sha256, load.unwanted)  # a pin that follows takes it back
             slots.unpin(load.version.sha256)
 
     def _load(self, load: Load) -> None:

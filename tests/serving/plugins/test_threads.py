@@ -6,6 +6,8 @@ import asyncio
 import logging
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 
 import pytest
 from grafthub_classification.task import ClassificationTask
@@ -447,3 +449,20 @@ class Initialized(Plain):
 )
 def test_requests_whose_validation_runs_plugin_code_are_known(model, runs) -> None:
     assert runs_plugin_code(model) is runs
+
+
+def test_a_call_for_which_the_system_allows_no_thread_is_refused(monkeypatch) -> None:
+    start, made = threading.Thread.start, plugin_pool.PluginPool(60, SHARE)
+
+    def refused(thread: threading.Thread) -> None:
+        if thread.name.startswith("task-"):
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    with ThreadPoolExecutor(1) as caller, closing(made):
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", refused)
+            call = caller.submit(made.call, "mood", "encode()", lambda: 1)
+            assert isinstance(call.exception(20), NotReady)
+            assert "no more threads" in str(call.exception())
+        assert made.call("mood", "encode()", lambda: 2) == 2

@@ -62,9 +62,9 @@ def test_an_urgent_one_does_not_wait_for_what_requests_wait_for(gated, until) ->
 
 def test_one_that_waits_may_become_urgent(gated, until) -> None:
     loads = {key: gated.start(key) for key in "abcd"}
-    gated.loads.hurry(loads["d"])
+    gated.loads.want(loads["d"], urgent=True)
     assert until(lambda: gated.running == ["a", "b", "d"])
-    gated.loads.hurry(loads["a"])  # it runs already
+    gated.loads.want(loads["a"], urgent=True)  # it runs already
     gated.gates["b"].set()
     gated.gates["d"].set()
     assert until(lambda: gated.running == ["a", "b", "d", "c"])

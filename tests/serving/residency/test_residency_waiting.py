@@ -247,6 +247,32 @@ def test_what_is_drained_before_its_load_has_begun_does_not_stay(rig, until) -> 
     assert until(lambda: one.slots.state("c") is None)
 
 
+@pytest.mark.parametrize("opened", [True, False])
+def test_what_is_asked_for_again_while_it_loads_stays(opened, rig, until) -> None:
+    one = rig()
+    one.open = opened
+    opening = threading.Event()
+    if not opened:
+        one.residency._base_workers.open = lambda _: opening.wait(10) and one._open("f")
+    one.residency.ensure(version("a"))
+    one.residency.drain(version("a"))
+
+    def deploy() -> None:
+        with one.residency.held(version("a")):
+            held.set()
+
+    held = threading.Event()
+    thread = threading.Thread(target=deploy)
+    thread.start()
+    assert until(lambda: one.residency.waiting()["a"] == 1)
+    opening.set()
+    one.pass_on("a")
+    thread.join(10)
+    assert held.is_set()
+    assert until(lambda: one.pinned() == set())
+    assert one.residency.lease(version("a"))
+
+
 def test_nobody_can_cancel_a_load_for_the_others(rig) -> None:
     one = rig()
     future = one.residency.ensure(version("a"))

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from hub.api import HeadKind, Pooling
-from hub.bases.base import Base
+from hub.bases.base import Base, BaseKind
 from hub.engine.peft.merge import merge as merge_with_peft
 from hub.engine.peft.model import head_model, load_folder
 from hub.engine.quiet import known_warnings, quiet
@@ -99,9 +99,8 @@ def load_peft(base: Base, version: Version, tokenizer: PreTrainedTokenizerBase) 
     """
     serving = version.manifest.serving
     model = _load(base, serving)
-    if (
-        not base.image and model.config.pad_token_id is None
-    ):  # without it, decoders with a head accept only single rows
+    # By it decoders with a head find the last token; in other models it places positions.
+    if not base.image and (model.config.pad_token_id is None or base.kind is BaseKind.DECODER):
         model.config.pad_token_id = pad_token(tokenizer)
     with one_load_at_a_time, quiet(), known_warnings():
         warnings.filterwarnings("error", message="Found missing adapter keys", category=UserWarning)

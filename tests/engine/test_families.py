@@ -351,21 +351,39 @@ def test_a_row_answers_alike_alone_and_beside_longer_ones(family, base_of, train
                 np.testing.assert_allclose(padded.values, alone.values, atol=2e-5)
 
 
+@pytest.mark.parametrize("padding", [None, 250])
 @pytest.mark.parametrize("family", tiny.DECODERS)
-def test_a_decoder_without_a_padding_token_reads_the_last_token_of_each_row(
-    family, base_of, trained, engine_of, fill, tmp_path
+def test_a_decoder_with_no_padding_token_or_another_one_reads_the_last_token_of_each_row(
+    family, padding, base_of, trained, engine_of, fill, tmp_path
 ) -> None:
-    """Its sequence head cannot tell padding by an id, and the id that pads is one that a row may end with."""
+    """Its sequence head cannot tell padding by an id, and the id that pads is one that a row may end with.
+
+    Nor can one whose config names another padding token than the tokenizer, which pads the rows.
+    """
     whole = base_of(family)
     base = replace(whole, path=shutil.copytree(whole.path, tmp_path / "base"))
     config = json.loads((base.path / "config.json").read_text())
-    (base.path / "config.json").write_text(json.dumps(config | {"pad_token_id": None}))
+    (base.path / "config.json").write_text(json.dumps(config | {"pad_token_id": padding}))
     adapter = trained(base, HeadKind.SEQUENCE, labels=LABELS, seed=72)
     engine = engine_of(base, "torch", slots=1)
     fill(engine, [adapter])
     rows = [adapter.row(1, length, seed=length) for length in (3, 12, 1)]
     rows += [EngineRow(Row([9, 8, 0, 0]), 1, HeadKind.SEQUENCE)]
     assert_exact(engine, [adapter], rows)
+
+
+@pytest.mark.parametrize("family", ["bart", "t5"])
+def test_rows_with_different_numbers_of_end_tokens_run_together(
+    family, base_of, trained, engine_of, fill
+) -> None:
+    """A text may hold one too; the sequence head reads the last."""
+    base = base_of(family)
+    adapter = trained(base, HeadKind.SEQUENCE, labels=LABELS, seed=73)
+    engine = engine_of(base, "torch", slots=1)
+    fill(engine, [adapter])
+    end = random_row(base, 1).input_ids[0]
+    texts = ([10, 11, end], [end], [10, end, 12, 13, end, 14, end], [end, end])
+    assert_exact(engine, [adapter], [EngineRow(Row(ids), 1, HeadKind.SEQUENCE) for ids in texts])
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -96,3 +98,21 @@ def test_rows_are_packed_where_the_result_is_the_same(family, attention, base_of
 
 def test_the_exactness_of_packed_rows_is_tested_on_a_base_that_packs(engine) -> None:
     assert engine.packs
+
+
+@pytest.mark.parametrize("kind", ["torch", "onnx", "openvino"])
+@pytest.mark.parametrize("family", ["roberta", "bert"])
+def test_a_padding_token_in_a_text_counts_as_it_does_alone(
+    family, kind, base_of, trained, engine_of, fill
+) -> None:
+    """RoBERTa's gives no position to what follows it; a text has one where it holds "<pad>"."""
+    base = base_of(family)
+    adapter = trained(base, HeadKind.SEQUENCE, labels=3, seed=1)
+    engine = engine_of(base, kind, slots=1)
+    fill(engine, [adapter])
+    padding = json.loads((base.path / "config.json").read_text())["pad_token_id"]
+    texts = ([10, padding, 14, 12, 15], [padding, 11, padding, padding, 12], [9, 8, padding], [padding])
+    rows = [EngineRow(Row(ids), 1, HeadKind.SEQUENCE) for ids in texts]
+    for batch in ([adapter.row(1, 40, seed=1), *rows], rows[:2], rows[:1]):
+        for row, output in zip(batch, engine.run(batch), strict=True):
+            np.testing.assert_allclose(output.values, adapter.alone(row.row), atol=1e-4)

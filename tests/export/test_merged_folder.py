@@ -10,6 +10,7 @@ import torch
 import transformers
 
 from hub.api import HeadKind
+from hub.bases.cache import Bases
 from hub.errors import ExportFailed
 from hub.export import parity
 from hub.export.export import export_version
@@ -17,7 +18,7 @@ from hub.export.formats import Format
 from hub.store.importing import import_peft
 from hub.store.store import Store
 from tests.export.conftest import heads_of
-from tests.support.tiny import tiny_adapter
+from tests.support.tiny import tiny_adapter, tiny_decoder
 
 ENCODERS = ("bert", "roberta", "xlm-roberta", "distilbert", "electra", "deberta-v2", "modernbert")
 DECODERS = ("llama", "qwen2")
@@ -58,6 +59,24 @@ def test_a_pipeline_of_transformers_names_the_labels(made, tmp_path) -> None:
     config = json.loads((tmp_path / "out" / "config.json").read_text())
     assert config["label2id"] == {"billing": 0, "bug": 1, "how to": 2}
     assert config["problem_type"] == "single_label_classification"
+
+
+def test_a_decoder_s_config_names_the_padding_of_its_tokenizer(tmp_path) -> None:
+    """A base may name another one, and the head would read the padding of the shorter text."""
+    base = tiny_decoder(tmp_path / "tiny")
+    config = json.loads((base.path / "config.json").read_text())
+    (base.path / "config.json").write_text(json.dumps(config | {"pad_token_id": 250}))
+    store = Store(tmp_path / "home")
+    pulled = Bases(store.home).pull(str(base.path))
+    adapter = tiny_adapter(pulled, tmp_path / "adapter", kind=HeadKind.SEQUENCE, labels=("a", "b"))
+    import_peft(store, adapter, "made", task="classification", head=None, base=pulled, labels=("a", "b"))
+    export_version(store, "made", tmp_path / "out", Format.MERGED)
+    model = transformers.AutoModelForSequenceClassification.from_pretrained(tmp_path / "out").eval()
+    tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path / "out")
+    with torch.inference_mode():
+        short, _ = model(**tokenizer(["no", "a longer text"], padding=True, return_tensors="pt")).logits
+        [alone] = model(**tokenizer(["no"], return_tensors="pt")).logits
+    torch.testing.assert_close(short, alone, atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("normalize", [True, False])

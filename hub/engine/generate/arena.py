@@ -50,11 +50,17 @@ class Arena:
 
     def reserve(self, rows: int, columns: int, max_rows: int) -> None:
         """Allocate `rows` rows, but at most `max_rows`, of `columns` columns; their contents are kept."""
-        columns = _rounded(columns + SPARE)
-        if rows <= self.rows and columns <= self.columns:
-            return
+        if not self.has(rows, columns):
+            self.resize(rows, columns, max_rows)
+
+    def has(self, rows: int, columns: int) -> bool:
+        """Return whether so many rows and columns are allocated."""
+        return rows <= self.rows and _rounded(columns + SPARE) <= self.columns
+
+    def resize(self, rows: int, columns: int, max_rows: int) -> None:
+        """Allocate as `reserve` does, and free the columns beyond `columns`."""
         self.rows = min(max(rows, 2 * self.rows), max_rows) if rows > self.rows else min(self.rows, max_rows)
-        self.columns = columns
+        self.columns = _rounded(columns + SPARE)
         for layer in self._layers:
             layer.resize()
 

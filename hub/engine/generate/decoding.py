@@ -15,7 +15,7 @@ from transformers.utils import ModelOutput
 from hub.engine.generate.arena import Arena, column_bytes, decoder_layers
 from hub.engine.generate.live import Beams, Live
 from hub.engine.generate.prefix import PrefixCache
-from hub.engine.generate.rows import GeneratingRow, MemoryLimit, TokenCounts, Turns
+from hub.engine.generate.rows import GeneratingRow, MemoryLimit, TokenCounts, Turns, columns_of
 from hub.engine.generate.sampling import BaseRules, Chooser
 from hub.engine.generate.text import TextStream
 from hub.engine.protocol import GenerationLimits
@@ -172,7 +172,7 @@ class Decoding:
         while row := self._waiting.peek():
             joining = [one for one in (*(live.row for live in prefixes), row) for _ in range(one.places)]
             rows = [*(live.row for live in self._live), *joining]
-            columns = max(one.all_columns for one in rows)
+            columns = columns_of(rows)
             prefix = self._cached_prefix(row)
             row.cached = sum(states.shape[2] for states in prefix)
             tokens += self._to_compute(row) - row.cached

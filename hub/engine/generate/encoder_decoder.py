@@ -45,8 +45,12 @@ class EncoderDecoding(Decoding):
         self._positions = _positions_of(model)
 
     def _reserve(self, rows: Sequence[GeneratingRow], max_rows: int) -> None:
-        super()._reserve(rows, max_rows)
-        self._sources.reserve(len(rows), max(len(row.row.input_ids) for row in rows), max_rows)
+        widths = max(row.columns for row in rows), max(row.source_columns for row in rows)
+        sizes = list(zip(self._arenas, widths, strict=True))
+        if all(arena.has(len(rows), width) for arena, width in sizes):
+            return
+        for arena, width in sizes:  # both: one that stayed wider than needed would count against the other
+            arena.resize(len(rows), width, max_rows)
 
     def _to_compute(self, row: GeneratingRow) -> int:
         return len(row.row.input_ids)

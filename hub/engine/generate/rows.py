@@ -13,7 +13,7 @@ from hub.engine.protocol import OnEnd, OnText
 from hub.engine.shares import Flow, FlowShares
 from hub.errors import BadRequest, BadSampling, HubError, Overloaded
 
-__all__ = ["GeneratingRow", "MemoryLimit", "TokenCounts", "Turns", "check_room"]
+__all__ = ["GeneratingRow", "MemoryLimit", "TokenCounts", "Turns", "check_room", "columns_of"]
 
 
 @dataclass(slots=True)
@@ -69,10 +69,15 @@ class GeneratingRow:
         return len(self.prompt) + self.limit - 1
 
     @property
-    def all_columns(self) -> int:
-        """Columns that the row may need in all, those of its source in an encoder-decoder included."""
+    def source_columns(self) -> int:
+        """Columns of its source in an encoder-decoder."""
         source = self.row.input_ids
-        return self.columns + (0 if self.prompt is source else len(source))
+        return 0 if self.prompt is source else len(source)
+
+    @property
+    def all_columns(self) -> int:
+        """Columns that the row may need in all."""
+        return self.columns + self.source_columns
 
     @property
     def pending(self) -> Sequence[int]:
@@ -80,6 +85,11 @@ class GeneratingRow:
         if self.stored < len(self.prompt):
             return self.prompt[self.stored :]
         return self.tokens[self.stored - len(self.prompt) :]
+
+
+def columns_of(rows: Sequence[GeneratingRow]) -> int:
+    """Return the columns that each of these rows takes beside the others, in all."""
+    return max(row.columns for row in rows) + max(row.source_columns for row in rows)
 
 
 def check_room(prompt: int, wanted: int, max_length: int) -> int:
@@ -148,7 +158,8 @@ class Turns:
 class MemoryLimit:
     """The size limit of the arena: `rows` rows and `nbytes` bytes, with `column_bytes` per column of a row.
 
-    The arena is a rectangle: every row has as many columns as the longest one.
+    An arena is a rectangle: every row has as many columns as the longest one. `columns` are those of all
+    arenas.
     """
 
     rows: int

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from hub.api import Tokenizer
 
@@ -14,12 +16,15 @@ MAX_UNFINISHED_TOKENS = (
     64  # after so many undecodable tokens the text is no UTF-8, and is not held back any more
 )
 MAX_SILENT_TOKENS = 64  # without text, such as special ones, that are decoded again with the next token
+# A space and what may follow it in what `clean_up_tokenization` of transformers 5.23 replaces.
+_MAY_BE_CLEANED = re.compile(r"(?: [n'tmsver]{0,3})+\Z")
 
 
 class TextStream:
     """The text of one answer. A piece is returned once no later token can change it.
 
-    The end of the text is held back while it is an incomplete UTF-8 character, or may become a stop string.
+    The end of the text is held back while it is an incomplete UTF-8 character, may become a stop string, or
+    has spaces that the tokenizer may remove (" 's").
     """
 
     def __init__(self, tokenizer: Tokenizer, stops: Sequence[str]) -> None:
@@ -30,6 +35,8 @@ class TextStream:
         self._start = 0  # tokens before it are not decoded again
         self._read = 0  # the text of tokens before it is returned or held
         self._held = ""  # decoded, not yet returned
+        self._clean = _cleaning(tokenizer)
+        self._unclean = ""  # decoded, not yet cleaned
         self.stopped = False
         """Whether a stop string was found; the text ends before it."""
 
@@ -52,7 +59,7 @@ class TextStream:
         if piece or self._read - self._start >= MAX_SILENT_TOKENS:
             self._start = self._read
         self._read = len(self._tokens)
-        return self._release(piece)
+        return self._release(self._cleaned(piece))
 
     def end(self) -> str:
         """Return the text that was held back."""
@@ -60,13 +67,24 @@ class TextStream:
             return ""
         before = self._decode(self._tokens[self._start : self._read])
         rest = self._decode(self._tokens[self._start :])[len(before) :]
-        piece = self._release(rest)
+        piece = self._release(self._cleaned(rest, last=True))
         held, self._held = self._held, ""
         return piece + held
 
     def _decode(self, tokens: Sequence[int]) -> str:
-        text: str = self._tokenizer.decode(tokens, skip_special_tokens=True)
+        options = {"clean_up_tokenization_spaces": False} if self._clean else {}
+        text: str = self._tokenizer.decode(tokens, skip_special_tokens=True, **options)
         return text
+
+    def _cleaned(self, text: str, *, last: bool = False) -> str:
+        """Return text with its spaces cleaned, without an end that later text may change."""
+        if self._clean is None:
+            return text
+        text = self._unclean + text
+        found = None if last else _MAY_BE_CLEANED.search(text)
+        cut = found.start() if found else len(text)
+        self._unclean = text[cut:]
+        return self._clean(text[:cut])
 
     def _release(self, text: str) -> str:
         self._held += text
@@ -86,3 +104,16 @@ class TextStream:
         cut = len(self._held) - keep
         piece, self._held = self._held[:cut], self._held[cut:]
         return piece
+
+
+def _cleaning(tokenizer: Any) -> Callable[[str], str] | None:
+    """Return what the tokenizer does to the spaces of a decoded text: in transformers 5.23 nothing if BPE."""
+    if not getattr(tokenizer, "clean_up_tokenization_spaces", False):
+        return None
+    forced = getattr(
+        tokenizer, "clean_up_tokenization_spaces_for_bpe_even_though_it_will_corrupt_output", False
+    )
+    if type(tokenizer.backend_tokenizer.model).__name__ == "BPE" and not forced:
+        return None
+    clean: Callable[[str], str] = tokenizer.clean_up_tokenization
+    return clean

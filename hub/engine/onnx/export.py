@@ -30,7 +30,7 @@ from hub.errors import EngineFailed
 
 __all__ = ["BATCH_INPUTS", "HIDDEN", "MODEL", "REVISION", "arguments", "main"]
 
-REVISION = 3  # raise it when the exported graph changes
+REVISION = 4  # raise it when the exported graph changes
 BATCH_INPUTS = ("input_ids", "attention_mask", "token_type_ids", "slots", "positions", "segments", "places")
 """The fields of `BatchTensors.as_packed`; a graph has those that its base needs."""
 HIDDEN = "last_hidden_state"

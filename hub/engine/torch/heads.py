@@ -91,10 +91,11 @@ class HeadSlots:
         # An inner layer is never wider than its input, so this width marks the output layer.
         self._marked = 2 if kind is HeadKind.SPAN else config.hidden_size + 1
         config.num_labels = self._marked
-        # Heads find the last token by the padding id, and some bases have none.
-        self._hide_padding = getattr(config, "pad_token_id", None) is None
-        if self._hide_padding:
+        # Heads find the last token by the padding id of the config. Some bases have none, and others pad with
+        # another id, that of their tokenizer.
+        if getattr(config, "pad_token_id", None) is None:
             config.pad_token_id = _NO_TOKEN
+        self._padding: int = config.pad_token_id
         with one_load_at_a_time, torch.device("meta"):
             self._model = (
                 getattr(transformers, auto_class(kind, base)).from_config(config, dtype=torch.float32).eval()
@@ -105,6 +106,8 @@ class HeadSlots:
         if backbone is None:
             raise UnsupportedAdapter(f"{type(self._model).__name__} keeps no backbone apart from its head.")
         self.reads_decoder = bool(config.is_encoder_decoder and hasattr(backbone, "decoder"))
+        pools_end = self.reads_decoder and kind is HeadKind.SEQUENCE
+        self._end: int | None = config.eos_token_id if pools_end else None
         self._stored = _StoredOutput(backbone, pooler)
         setattr(self._model, self.prefix, self._stored)
         self._context = SlotContext()
@@ -131,13 +134,11 @@ class HeadSlots:
         self._context.select(slots)
         states = hidden.decoded if self.reads_decoder and hidden.decoded is not None else hidden.states
         self._stored.put(states.float())
-        if self._hide_padding:
-            input_ids = input_ids.masked_fill(mask == 0, _NO_TOKEN)
         try:
             if self._reads_images:
                 result = self._model(pixel_values=hidden.states)  # `_StoredOutput` reads none
             else:
-                result = self._model(input_ids=input_ids, attention_mask=mask)
+                result = self._model(input_ids=self._marked_ids(input_ids, mask), attention_mask=mask)
         finally:
             self._stored.put(None)
         if self._kind is HeadKind.SPAN:
@@ -149,6 +150,17 @@ class HeadSlots:
     def slot_bytes(self) -> int:
         """Bytes per slot."""
         return self._stacks.slot_bytes
+
+    def _marked_ids(self, input_ids: Tensor, mask: Tensor) -> Tensor:
+        """Return ids [B, T] by which the head finds the token of each row that it reads.
+
+        Heads of two stacks read the last end token, and refuse rows with different numbers of them.
+        """
+        if self._end is None:
+            return input_ids.masked_fill(mask == 0, self._padding)
+        ends = (input_ids == self._end) & (mask != 0)
+        last = ends & (ends.flip(1).cumsum(1).flip(1) == 1)
+        return torch.full_like(input_ids, _NO_TOKEN).masked_fill(last, self._end)
 
     def _slot(self, weights: Mapping[str, Tensor], device: torch.device) -> None:
         for path, layer in list(self._model.named_modules()):

@@ -35,8 +35,22 @@ def packed_inputs(model: PreTrainedModel, batch: BatchTensors) -> dict[str, Any]
     return {
         "input_ids": batch.input_ids,
         "attention_mask": same,
-        "position_ids": batch.positions + _first_position(model),
+        "position_ids": _positions(model, batch),
     }
+
+
+def _positions(model: PreTrainedModel, batch: BatchTensors) -> Tensor:
+    """Return the numbers of the positions [B, T], as a model gives them to rows alone."""
+    assert batch.segments is not None and batch.positions is not None, "the batch is packed"
+    first = _first_position(model)
+    if not first:
+        return batch.positions
+    # A padding token in a text, such as "<pad>", takes no position in RoBERTa's family.
+    padding = ((batch.input_ids == first - 1) & (batch.segments > 0)).long()
+    before = padding.cumsum(1) - padding  # in the bin, of which a row is a part
+    begins = torch.ones_like(padding).cumsum(1) - 1 - batch.positions
+    inside = before - before.gather(1, begins)
+    return torch.where(padding > 0, first - 1, batch.positions - inside + first)
 
 
 def run_packed(

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["Placed", "Placement"]
 
 _POOLER = "pooler."
+_PARAMETERS = frozenset({"weight", "bias"})
 
 
 class Placed(NamedTuple):
@@ -103,6 +104,7 @@ class Placement:
         for path, parameters in _by_layer(weights.full).items():
             if head and path in head.layers:
                 layer = head.layers[path]
+                _check_names(parameters, path)
                 alone = layer.own and parameters.keys() == {"bias"}
                 _add(heads, path, _bias_shift(layer.module, parameters, path) if alone else parameters)
             elif inside := self._inside(path, head):
@@ -164,7 +166,7 @@ def _values(layer: nn.Module, update: LayerUpdate, path: str) -> dict[str, Tenso
     """Convert the update of a layer with its own weights to the parts of a slot."""
     if isinstance(layer, nn.Linear):
         _check_shape(layer.in_features, layer.out_features, update, path)
-    elif update.rank:
+    else:
         raise BadAdapter(
             f"Layer {path!r} of the base is not linear: the adapter was trained on another base."
         )
@@ -233,6 +235,12 @@ def _dora_scale(layer: nn.Module, a: Tensor, b: Tensor, magnitude: Tensor) -> Te
     assert isinstance(weight, Tensor)
     norms: Tensor = torch.linalg.vector_norm(weight.float().cpu() + b @ a, dim=1)
     return magnitude / norms
+
+
+def _check_names(parameters: Mapping[str, Tensor], path: str) -> None:
+    """Refuse what is no parameter of a layer; `Parts` has fields of other names."""
+    if odd := sorted(parameters.keys() - _PARAMETERS):
+        raise BadAdapter(f"The layer {path!r} of the head has no parameter {odd[0][:80]!r}.")
 
 
 def _head_values(layer: HeadLayer, update: LayerUpdate, path: str) -> dict[str, Tensor]:

@@ -10,7 +10,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty, Queue
@@ -182,6 +182,8 @@ class BaseWorkers:
         began = time.perf_counter()
         serve, limits = self._settings.serve, self._settings.limits
         tokenizers = Tokenizers(base, encode_threads())
+        with tokenizers.borrow() as tokenizer:
+            row = probe_row(base, tokenizer)
         request = EngineRequest(
             base,
             slots=serve.slots + SPARE,
@@ -194,26 +196,34 @@ class BaseWorkers:
         )
         with loading():
             engine: Engine = open_engine(engine_for(base.source, serve.engine), request)
-        batcher = Batcher(
-            engine,
-            name=base.name,
-            batch_rows=serve.batch_rows,
-            queued_rows=limits.queued_rows,
-            deliver=self._deliver,
-            meter=self._meter,
-        )
-        took = time.perf_counter() - began
-        log.info("Opened base %s on the %s engine in %.1f s.", base.name, engine.info().name, took)
-        with tokenizers.borrow() as tokenizer:
-            probe = SlotProbe(engine, probe_row(base, tokenizer))
+        with ExitStack() as opened:  # closed again if a thread cannot start
+            opened.callback(engine.close)
+            batcher = Batcher(
+                engine,
+                name=base.name,
+                batch_rows=serve.batch_rows,
+                queued_rows=limits.queued_rows,
+                deliver=self._deliver,
+                meter=self._meter,
+            )
+            opened.callback(batcher.close)
+            took = time.perf_counter() - began
+            log.info("Opened base %s on the %s engine in %.1f s.", base.name, engine.info().name, took)
+            cleaner = self._cleaner(engine, base)
+            opened.pop_all()
+        probe = SlotProbe(engine, row)
+        return BaseWorker(base, engine, cleaner.slots, cleaner, batcher, tokenizers, probe)
+
+    def _cleaner(self, engine: Engine, base: Base) -> SlotCleaner:
+        slots = self._settings.serve.slots
         cleaner = SlotCleaner(
             engine,
-            serve.slots,
+            slots,
             spare=SPARE,
             name=base.name,
-            cleared=lambda: self._meter.slots(base.name, cleaner.slots.in_use, serve.slots),
+            cleared=lambda: self._meter.slots(base.name, cleaner.slots.in_use, slots),
         )
-        return BaseWorker(base, engine, cleaner.slots, cleaner, batcher, tokenizers, probe)
+        return cleaner
 
 
 def forward_threads(serve: ServeSettings) -> int:

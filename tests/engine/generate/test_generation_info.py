@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from queue import SimpleQueue
+
 import pytest
 
-from hub.api import HeadKind
+from hub.api import HeadKind, Output
+from hub.engine.generate.arena import column_bytes, decoder_layers
 from hub.engine.generate.prefix import BLOCK_TOKENS
-from hub.engine.protocol import GenerationInfo
+from hub.engine.protocol import GenerationInfo, GenerationLimits
 from tests.support.waiting import until
 
 CACHED = {"llama": 2 * BLOCK_TOKENS, "bart": 0}  # an encoder-decoder computes every source
@@ -36,3 +39,26 @@ def test_texts_in_progress_and_their_tokens_are_counted(engine_and_adapter) -> N
     assert info.prompt_tokens == 2 * len(row.row.input_ids)
     assert info.generated_tokens == 2 * outputs[0].tokens
     assert (info.cached_tokens, info.running, info.waiting) == (cached, 0, 0)
+
+
+def test_long_sources_and_long_answers_share_the_memory_of_an_encoder_decoder(
+    base_of, trained, engine_of, fill
+) -> None:
+    """Each row has room for the longest source and for the longest answer, whichever rows these are of."""
+    base = base_of("bart")
+    adapter = trained(base, HeadKind.GENERATE, rank=4, seed=61, spread=0.3)
+    model = adapter.model.base_model.model
+    column = column_bytes(model.config, decoder_layers(model), model.dtype)
+    engine = engine_of(base, "torch", generation=GenerationLimits(8, 4 * 210 * column))
+    fill(engine, [adapter])
+    sizes = [(200, 8), (8, 200)] * 4
+    rows = [
+        adapter.row(1, source, number, max_new_tokens=answer) for number, (source, answer) in enumerate(sizes)
+    ]
+    seen: list[float] = []
+    outputs: SimpleQueue[Output] = SimpleQueue()
+    for row in rows:
+        engine.generate(row, lambda piece: seen.append(engine.info().generation.memory), outputs.put)
+    texts = {id(output.row): output.text for output in (outputs.get(timeout=60) for _ in rows)}
+    assert max(seen) < 1.4, "the columns are rounded up to a multiple of 64"
+    assert [texts[id(row.row)] for row in rows] == [adapter.alone_text(row.row) for row in rows]

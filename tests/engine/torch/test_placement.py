@@ -140,6 +140,27 @@ def test_updates_of_another_shape(place, sequence, update, reason):
         place(replace(sequence, layers={"bert.encoder.layer.0.attention.self.query": update}))
 
 
+@pytest.mark.parametrize("part", ["output_scale", "shift", "input_scale", "a", "extra"])
+def test_a_head_layer_has_no_parameter_of_another_name(bert, trained, engine_of, fill, sequence, part):
+    """A slot has parts of such names, which an adapter with more labels would meet in its own scores."""
+    other = trained(bert, HeadKind.SEQUENCE, labels=5, seed=68, targets=["query"])
+    engine = engine_of(bert, "torch", slots=2)
+    fill(engine, [other])
+    odd = replace(sequence, full={**sequence.full, f"classifier.{part}": ones(3)})
+    for refuse in (engine.check, lambda weights: engine.write(2, weights)):
+        with pytest.raises(BadAdapter, match=f"'classifier' of the head has no parameter '{part}'"):
+            refuse(odd)
+    row = other.row(1, 5)
+    [output] = engine.run([row])
+    np.testing.assert_allclose(output.values, other.alone(row.row), atol=1e-5)
+
+
+@pytest.mark.parametrize("update", [LayerUpdate(output_scale=ones(32)), LayerUpdate(input_scale=ones(32))])
+def test_a_norm_takes_no_update(place, sequence, update):
+    with pytest.raises(BadAdapter, match="LayerNorm' of the base is not linear"):
+        place(replace(sequence, layers={"bert.encoder.layer.0.output.LayerNorm": update}))
+
+
 def test_the_base_s_own_weight_saved_beside_lora_on_it_is_no_hindrance(place, bert, trained, sequence):
     path = "bert.encoder.layer.1.output.dense"
     own = trained(bert, HeadKind.SEQUENCE, labels=3, seed=61, targets=["query"]).model

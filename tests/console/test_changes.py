@@ -64,6 +64,14 @@ def test_what_was_changed_meanwhile_is_not_changed_again(desk: Browser, home: Fa
     assert "changed meanwhile" in refused.text
 
 
+@pytest.mark.parametrize("kind", ["deploy", "promote"])
+@pytest.mark.parametrize("seen", ["", "-1", "9" * 19, "9" * 5000])
+def test_what_is_no_generation_is_refused(desk: Browser, kind: str, seen: str) -> None:
+    refused = desk.send(CHANGE, kind=kind, version="desk@2", seen=seen)
+    assert refused.status_code == 400
+    assert "seen: the generation" in refused.text
+
+
 @pytest.mark.parametrize(
     ("query", "status"),
     [

@@ -31,6 +31,7 @@ TEMPLATE, LIVE = "deployment.html", "deployment_live.html"
 KINDS = ("deploy", "promote", "rollback")
 HOW = ("live", "canary", "shadow")
 MAX_EVENTS = 50
+MAX_DIGITS = 18  # of a generation: an integer of the catalog
 TRACKS = ("stable", "canary", "shadow", "pinned")  # in the order of the plot's legend
 Json = dict[str, Any]
 
@@ -203,8 +204,10 @@ async def _change(request: Request, name: str) -> Response:
     caller.require(Right.DEPLOY, name)
     runtime, kind, seen = hub_of(request).runtime, text_of(request, "kind"), text_of(request, "seen")
     author = {"reason": text_of(request, "reason", ""), "by": f"{caller.id} (console)"}
-    if kind not in KINDS or not seen.isdecimal():
+    if kind not in KINDS:
         raise BadRequest(f"The console makes these changes: {', '.join(KINDS)}.")
+    if not seen.isdecimal() or len(seen) > MAX_DIGITS:
+        raise BadRequest("seen: the generation of the deployment that the form was made for.")
     if kind == "deploy":
         current = await asyncio.to_thread(runtime.store.deployment, name)
         if current.generation != int(seen):

@@ -213,7 +213,7 @@ async def _change(request: Request, name: str) -> Response:
         if current.generation != int(seen):
             raise Conflict(f"{name!r} was changed meanwhile. Look at it again before you change it.")
         change = _deploy_of(request, author)
-        applied = await asyncio.to_thread(runtime.deploy, name, change)
+        applied = await asyncio.to_thread(runtime.deploy, name, change, seen=int(seen))
     else:
         apply = runtime.promote if kind == "promote" else runtime.rollback
         applied = await asyncio.to_thread(apply, name, DeploymentChange.of(**author), seen=int(seen))

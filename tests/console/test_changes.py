@@ -50,7 +50,9 @@ def test_a_version_is_deployed_and_rolled_back(desk: Browser) -> None:
 
 def test_a_canary_is_tried_and_promoted(desk: Browser) -> None:
     asked = fields(desk, "kind=deploy&version=desk@2&how=canary&percent=25")
-    assert desk.send(CHANGE, **asked).status_code == 303
+    tried = desk.send(CHANGE, **asked)
+    assert tried.status_code == 303
+    assert "Done: deploy desk@2 as a canary." in desk.get(tried.headers["location"]).text
     shown = desk.get("/console/deployments").text
     assert "75%" in shown
     assert "25%" in shown

@@ -217,7 +217,14 @@ async def _change(request: Request, name: str) -> Response:
     else:
         apply = runtime.promote if kind == "promote" else runtime.rollback
         applied = await asyncio.to_thread(apply, name, DeploymentChange.of(**author), seen=int(seen))
-    return redirect(f"/deployments/{name}", done=f"{kind} {applied.deployment.stable.ref}")
+    return redirect(f"/deployments/{name}", done=f"{kind} {_changed(request, kind, applied.deployment)}")
+
+
+def _changed(request: Request, kind: str, deployment: Deployment) -> str:
+    """Return the version that a change put live, or on trial and as what."""
+    how = text_of(request, "how", HOW[0]) if kind == "deploy" else HOW[0]
+    tried = {"canary": deployment.canary and deployment.canary.version, "shadow": deployment.shadow}.get(how)
+    return f"{tried.ref} as a {how}" if tried else str(deployment.stable.ref)
 
 
 def _deploy_of(request: Request, author: dict[str, str]) -> Deploy:

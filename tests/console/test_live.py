@@ -59,6 +59,21 @@ def test_pages_look_also_without_readings() -> None:
     assert asyncio.run(hang()) == [0, 0]
 
 
+def test_a_page_after_a_pause_shows_no_figures_of_before_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live, "IDLE_S", 0.05)
+
+    async def left_and_back() -> list[int]:
+        figures = LiveFigures(lambda: METRICS)
+        seen = await watched(figures, 4)
+        figures.want()
+        assert figures._task
+        await figures._task  # nobody watches
+        return [seen[-1], len(figures.readings)]
+
+    before, after = asyncio.run(left_and_back())
+    assert after == 0 < before
+
+
 def test_a_line_of_nothing_is_flat_at_the_bottom() -> None:
     assert sparkline([1.0]) == ""
     points = [point.split(",") for point in sparkline([0.0] * 3).split()]

@@ -10,6 +10,7 @@ from starlette.responses import Response, StreamingResponse
 from hub.console.live import LiveFigures
 from hub.console.routes import HEADERS, sessions_of
 from hub.errors import HubError
+from hub.http.auth import ACCOUNT
 from hub.http.hub import hub_of
 from hub.http.stream import EVENTS
 from hub.http.stream import HEADERS as NO_BUFFER
@@ -26,7 +27,11 @@ def live_of(request: Request) -> LiveFigures:
 
 
 def live_part(request: Request, part: Callable[[], Awaitable[str]]) -> Response:
-    """Stream a part of a page: now, and after each new reading if it has changed."""
+    """Stream a part of a page: now, and after each new reading if it has changed.
+
+    An open page is counted as a request of its key, but as none of those that the key may send at a time.
+    """
+    request.scope.pop(ACCOUNT).end(failed=False)
     return StreamingResponse(_parts(request, part), media_type=EVENTS, headers={**HEADERS, **NO_BUFFER})
 
 

@@ -34,6 +34,8 @@ def fields_of(schema: Mapping[str, Any], body: Mapping[str, Any]) -> list[Json]:
 def body_of(schema: Mapping[str, Any], form: Mapping[str, Any]) -> Json:
     """Return the request body of a form; empty optional fields are left out. Reads its files, which blocks.
 
+    A browser sends a line feed of a text as CR LF, which is a line feed again here.
+
     Raises:
         BadRequest: a value is not a number, or not JSON, where the schema wants one.
     """
@@ -96,7 +98,7 @@ def _kind(schema: Mapping[str, Any]) -> str:
 
 def _value(name: str, kind: str, text: str) -> Any:
     if kind in ("text", "choice", "file"):
-        return text
+        return text.replace("\r\n", "\n")
     try:
         return check_json(text.encode())
     except BadRequest:

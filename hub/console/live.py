@@ -51,7 +51,7 @@ class LiveFigures:
 
     @property
     def readings(self) -> list[LiveReading]:
-        """The readings so far, oldest first."""
+        """The readings since somebody watches, oldest first."""
         return list(self._readings)
 
     def want(self) -> None:
@@ -88,6 +88,7 @@ class LiveFigures:
                 self._changed.notify_all()
             await asyncio.sleep(EVERY_S)
         self._before = None  # a gap would be shown as one long interval
+        self._readings.clear()  # the next page would show them as those of now
 
     async def _read(self) -> None:
         now = await asyncio.to_thread(self._scrape)

@@ -149,7 +149,7 @@ def explain_row(
         MissingExtra: captum is not installed.
     """
     model.eval()
-    places = [find_places(row.input_ids, texts, tokenizer) for row in rows]
+    places = find_places([row.input_ids for row in rows], texts, tokenizer)
     score = _choose(forward_rows(model, tokenizer, head, rows), places, texts, head, info, options)
     row, where = score.row, places[score.number]
     scorer = _Scorer(model, head, row, score, _baseline(tokenizer, row))

@@ -145,7 +145,7 @@ class Runtime:
         assert observers, "started as a server"
         return observers.answers
 
-    def deploy(self, name: str, change: Deploy) -> AppliedChange:
+    def deploy(self, name: str, change: Deploy, *, seen: int | None = None) -> AppliedChange:
         """Load a version, then make it the stable one, the canary or the shadow; blocks.
 
         Raises:
@@ -158,7 +158,7 @@ class Runtime:
             comparable = can_agree(self.registry.task(version.manifest.serving.task))
             feedback = self.settings.feedback.keep != "nothing"
             check_trial(store, name, version, change, feedback=feedback, comparable=comparable)
-        return self._apply(version, partial(store.deploy, name, change.pinned(version.ref)))
+        return self._apply(version, partial(store.deploy, name, change.pinned(version.ref), seen=seen))
 
     def promote(self, name: str, change: DeploymentChange, *, seen: int | None = None) -> AppliedChange:
         """Make the canary, or where there is none the shadow, the stable version; blocks.

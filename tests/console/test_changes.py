@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
+from typing import Any
+
 import pytest
 
+from hub.serving.control.reconciler import Reconciler
 from hub.store.change import Deploy
+from hub.store.records import Version
 from tests.console.conftest import Browser
 from tests.support.homes import FakeHome
 from tests.support.waiting import until
@@ -45,7 +50,9 @@ def test_a_version_is_deployed_and_rolled_back(desk: Browser) -> None:
 
 def test_a_canary_is_tried_and_promoted(desk: Browser) -> None:
     asked = fields(desk, "kind=deploy&version=desk@2&how=canary&percent=25")
-    assert desk.send(CHANGE, **asked).status_code == 303
+    tried = desk.send(CHANGE, **asked)
+    assert tried.status_code == 303
+    assert "Done: deploy desk@2 as a canary." in desk.get(tried.headers["location"]).text
     shown = desk.get("/console/deployments").text
     assert "75%" in shown
     assert "25%" in shown
@@ -62,6 +69,31 @@ def test_what_was_changed_meanwhile_is_not_changed_again(desk: Browser, home: Fa
     refused = desk.send(CHANGE, **asked)
     assert refused.status_code == 409
     assert "changed meanwhile" in refused.text
+
+
+def test_what_is_changed_while_the_version_loads_is_not_changed_again(
+    desk: Browser, home: FakeHome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home.add("desk", seed=7)
+    asked = fields(desk, "kind=deploy&version=desk@2&how=live")
+    load = Reconciler.prepared
+
+    def slowly(self: Reconciler, version: Version) -> AbstractContextManager[Any]:
+        home.store.deploy("desk", Deploy(version="desk@3", by="somebody else"))
+        return load(self, version)
+
+    monkeypatch.setattr(Reconciler, "prepared", slowly)
+    refused = desk.send(CHANGE, **asked)
+    assert (refused.status_code, "changed meanwhile" in refused.text) == (409, True)
+    assert str(home.store.deployment("desk").stable.ref) == "desk@3"
+
+
+@pytest.mark.parametrize("kind", ["deploy", "promote"])
+@pytest.mark.parametrize("seen", ["", "-1", "9" * 19, "9" * 5000])
+def test_what_is_no_generation_is_refused(desk: Browser, kind: str, seen: str) -> None:
+    refused = desk.send(CHANGE, kind=kind, version="desk@2", seen=seen)
+    assert refused.status_code == 400
+    assert "seen: the generation" in refused.text
 
 
 @pytest.mark.parametrize(

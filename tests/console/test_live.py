@@ -6,10 +6,16 @@ import asyncio
 import itertools
 
 import pytest
+from starlette.requests import Request
 
 from hub.console import live
+from hub.console.events import live_part
 from hub.console.live import LiveFigures
 from hub.console.sparkline import HEIGHT, WIDTH, sparkline
+from hub.errors import RateLimited
+from hub.http.auth import ACCOUNT
+from hub.serving.accounts.account import Account
+from hub.store.catalog.keys import KeyLimits
 
 METRICS = b"# TYPE hub_generation gauge\nhub_generation 7\n"
 
@@ -57,6 +63,36 @@ def test_pages_look_also_without_readings() -> None:
         return await watched(figures, 2)
 
     assert asyncio.run(hang()) == [0, 0]
+
+
+def test_a_page_after_a_pause_shows_no_figures_of_before_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live, "IDLE_S", 0.05)
+
+    async def left_and_back() -> list[int]:
+        figures = LiveFigures(lambda: METRICS)
+        seen = await watched(figures, 4)
+        figures.want()
+        assert figures._task
+        await figures._task  # nobody watches
+        return [seen[-1], len(figures.readings)]
+
+    before, after = asyncio.run(left_and_back())
+    assert after == 0 < before
+
+
+def test_an_open_page_is_no_request_at_a_time_of_its_key() -> None:
+    async def part() -> str:
+        return ""
+
+    account = Account("web", KeyLimits(concurrency=1))
+    account.begin()
+    request = Request({"type": "http", "headers": [], ACCOUNT: account})
+    live_part(request, part)
+    account.begin()
+    with pytest.raises(RateLimited):
+        account.begin()
+    account.end(failed=True)
+    assert (account.take().requests, ACCOUNT in request.scope) == (2, False)
 
 
 def test_a_line_of_nothing_is_flat_at_the_bottom() -> None:

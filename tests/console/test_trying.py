@@ -63,6 +63,12 @@ def test_what_is_no_json_is_refused_by_its_field(text: str) -> None:
         body_of({"properties": {"inputs": {"type": "array"}}}, {"inputs": text})
 
 
+def test_lines_of_a_text_end_as_in_a_request_of_the_api(operator: Browser) -> None:
+    page = operator.send("/console/deployments/mood/try", text="\r\none\r\n\r\ntwo\rthree").text
+    assert r"""-d '{"text": "\none\n\ntwo\rthree"}'""" in unescape(page)
+    assert re.search(r"<textarea [^>]*>\n\none\n\ntwo", page)  # of which HTML drops the first line feed
+
+
 def test_an_answer_is_drawn_by_the_renderer_of_its_task(operator: Browser) -> None:
     page = operator.send("/console/deployments/mood/try", text="<b>fine</b>").text
     assert re.search(r'<div class="drawn"><p>&lt;b&gt;fine&lt;/b&gt;: [15] stars</p></div>', page)

@@ -54,6 +54,16 @@ def test_several_labels_an_example_get_theirs() -> None:
     assert figures["per_label"]["c"]["recall"] == 0.0
 
 
+def test_of_one_label_that_a_row_may_have_its_presence_is_measured() -> None:
+    true = np.array([[1], [1], [0], [1]], dtype=bool)
+    predicted = np.array([[1], [0], [0], [1]], dtype=bool)
+    figures = multi_label_figures(true, predicted, ("spam",), predicted.astype(float))
+    assert (figures["exact_match"], figures["hamming_loss"]) == (0.75, 0.25)
+    spam = {"precision": 1.0, "recall": pytest.approx(2 / 3), "f1": pytest.approx(0.8), "support": 3}
+    assert figures["per_label"] == {"spam": spam}
+    assert [figures[f"f1_{average}"] for average in ("micro", "macro")] == pytest.approx([0.8, 0.8])
+
+
 def test_the_calibration_error_is_the_gap_of_confidence_to_accuracy() -> None:
     confidence = np.array([0.95, 0.95, 0.95, 0.95, 0.55, 0.55])
     right = np.array([True, True, True, False, True, False])

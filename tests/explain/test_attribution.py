@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
+import time
+from difflib import SequenceMatcher
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch  # noqa: TID253
 
@@ -19,7 +22,7 @@ from hub.errors import BadPlugin, BadRequest, MissingExtra, NotFound
 from hub.explain.attribution import ExplainOptions, explain_row
 from hub.explain.builtin import AttentionRollout
 from hub.explain.explanation import Explanation
-from hub.explain.token_spans import find_places, words_of
+from hub.explain.token_spans import _longest_run, find_places, words_of
 from hub.recipe.recipe import Recipe
 from hub.training.fit.model import add_adapter, load_base
 from tests.support.plugins import Install, plugin_of, write_page
@@ -193,7 +196,7 @@ def test_words_of_a_pair_are_found_in_their_own_text(model_type: str, tmp_path: 
     tokenizer = load_tokenizer(tiny_encoder(tmp_path / "base", model_type))
     texts = {"question": "who was slow?", "context": "The service was slow. Who knows?"}
     ids = tokenizer(*texts.values())["input_ids"]
-    places = find_places(ids, texts, tokenizer)
+    (places,) = find_places([ids], texts, tokenizer)
     known = [place for place in places if place]
     special = set(tokenizer.all_special_ids)
     assert [token in special for token in ids] == [place is None for place in places]
@@ -201,6 +204,25 @@ def test_words_of_a_pair_are_found_in_their_own_text(model_type: str, tmp_path: 
         read = "".join(text[place.start : place.end] for place in known if place.field == name)
         assert read == "".join(text.split())
     assert sum(len(group) for group in words_of(places)) == len(known)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_longest_run_is_that_of_difflib(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    ids, text = (random.integers(0, 3, size).tolist() for size in random.integers(0, 40, 2))
+    found = SequenceMatcher(None, ids, text, autojunk=False).find_longest_match()
+    assert _longest_run(ids, np.asarray(text, np.int32)) == tuple(found)
+
+
+def test_a_word_that_is_repeated_is_found_in_no_time(bert: Base) -> None:
+    """difflib took 9 s for a row, and a long context has up to 256 of them."""
+    tokenizer = load_tokenizer(bert)
+    text = "slow " * 40_000
+    ids = tokenizer(text, truncation=True, max_length=384)["input_ids"]
+    began = time.perf_counter()
+    places = find_places([ids] * 3, {"context": text}, tokenizer)
+    assert time.perf_counter() - began < 5
+    assert {len([place for place in row if place]) for row in places} == {382}
 
 
 def test_an_explainer_of_a_plugin_is_a_method(install: Install, bert: Base, tmp_path: Path) -> None:

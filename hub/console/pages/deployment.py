@@ -31,6 +31,7 @@ TEMPLATE, LIVE = "deployment.html", "deployment_live.html"
 KINDS = ("deploy", "promote", "rollback")
 HOW = ("live", "canary", "shadow")
 MAX_EVENTS = 50
+MAX_DIGITS = 18  # of a generation: an integer of the catalog
 TRACKS = ("stable", "canary", "shadow", "pinned")  # in the order of the plot's legend
 Json = dict[str, Any]
 
@@ -203,18 +204,27 @@ async def _change(request: Request, name: str) -> Response:
     caller.require(Right.DEPLOY, name)
     runtime, kind, seen = hub_of(request).runtime, text_of(request, "kind"), text_of(request, "seen")
     author = {"reason": text_of(request, "reason", ""), "by": f"{caller.id} (console)"}
-    if kind not in KINDS or not seen.isdecimal():
+    if kind not in KINDS:
         raise BadRequest(f"The console makes these changes: {', '.join(KINDS)}.")
+    if not seen.isdecimal() or len(seen) > MAX_DIGITS:
+        raise BadRequest("seen: the generation of the deployment that the form was made for.")
     if kind == "deploy":
         current = await asyncio.to_thread(runtime.store.deployment, name)
         if current.generation != int(seen):
             raise Conflict(f"{name!r} was changed meanwhile. Look at it again before you change it.")
         change = _deploy_of(request, author)
-        applied = await asyncio.to_thread(runtime.deploy, name, change)
+        applied = await asyncio.to_thread(runtime.deploy, name, change, seen=int(seen))
     else:
         apply = runtime.promote if kind == "promote" else runtime.rollback
         applied = await asyncio.to_thread(apply, name, DeploymentChange.of(**author), seen=int(seen))
-    return redirect(f"/deployments/{name}", done=f"{kind} {applied.deployment.stable.ref}")
+    return redirect(f"/deployments/{name}", done=f"{kind} {_changed(request, kind, applied.deployment)}")
+
+
+def _changed(request: Request, kind: str, deployment: Deployment) -> str:
+    """Return the version that a change put live, or on trial and as what."""
+    how = text_of(request, "how", HOW[0]) if kind == "deploy" else HOW[0]
+    tried = {"canary": deployment.canary and deployment.canary.version, "shadow": deployment.shadow}.get(how)
+    return f"{tried.ref} as a {how}" if tried else str(deployment.stable.ref)
 
 
 def _deploy_of(request: Request, author: dict[str, str]) -> Deploy:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import PurePosixPath
@@ -19,9 +20,11 @@ from hub.console.routes import FORM_BYTES, ActionRoute, add_page, common, form_o
 from hub.errors import BadRequest, HubError
 from hub.http.auth import Right, caller_of
 from hub.http.hub import Hub, hub_of
+from hub.http.openai.fine_tuning import Hyperparameters
 from hub.jobs.inspect_file import inspect_file
 from hub.jobs.request import FINE_TUNE, JobRequest
 from hub.jobs.service import MAX_NAME, format_by_name
+from hub.serving.requests.parsing import parse_fields
 from hub.store.jobs.describe import describe_job, describe_job_event
 from hub.store.jobs.files import NewFile
 from hub.store.jobs.records import EventKind, Page, TrainingJob
@@ -147,18 +150,21 @@ async def _start(request: Request) -> Response:
 
 
 def _settings(request: Request) -> Json:
+    """Return the hyperparameters of the form, with the limits of the API."""
     found: Json = {}
     for name in _SETTINGS:
         text = text_of(request, name, "").strip()
         if not text:
             continue
+        fraction = name.startswith("learning")
         try:
-            found[name] = float(text) if name.startswith("learning") else int(text)
+            found[name] = float(text) if fraction else int(text)
         except ValueError:
-            raise BadRequest(f"{name}: {text[:20]!r} is not a number.") from None
-        if not 0 < found[name] <= 4096:
-            raise BadRequest(f"{name}: must be above 0, and at most 4096.")
-    return found
+            wanted = "a number" if fraction else "a whole number"
+            raise BadRequest(f"{name}: {text[:20]!r} is not {wanted}.") from None
+        if fraction and not math.isfinite(found[name]):
+            raise BadRequest(f"{name}: must be finite.")
+    return parse_fields(found, Hyperparameters).given()
 
 
 async def _show(request: Request, job_id: str) -> Response:

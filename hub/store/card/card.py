@@ -61,6 +61,8 @@ def _front_matter(version: Version) -> str:
 
     manifest, serving = version.manifest, version.manifest.serving
     pipeline = serving.task if serving.task in _GENERATED else _PIPELINES[serving.head.declared]
+    if serving.image:
+        pipeline = "image-classification"
     method = str((manifest.recipe or {}).get("method", {}).get("type", "lora"))
     source = manifest.data.source if manifest.data else ""
     results = [
@@ -128,11 +130,14 @@ def _uses(version: Version) -> list[str]:
             f"answers with a number; those of the training rows have a mean of {numbers.center:.4g} and a "
             f"standard deviation of {numbers.spread:.4g}"
         )
+    known, others = "Text like that", "Other languages, subjects or kinds of text"
+    if serving.image:
+        known, others = "Images like those", "Other subjects, cameras or kinds of images"
     return [
         "### Direct Use",
-        f"Text like that of the rows it was trained on; it {answers}.",
+        f"{known} of the rows it was trained on; it {answers}.",
         "### Out-of-Scope Use",
-        "Other languages, subjects or kinds of text than the training rows have: nothing was measured there. "
+        f"{others} than the training rows have: nothing was measured there. "
         "Decisions about people that nobody checks.",
     ]
 
@@ -170,7 +175,8 @@ def _limits(version: Version, report: Report | None) -> list[str]:
 
 def _loading(version: Version) -> list[str]:
     serving = version.manifest.serving
-    kind = auto_class(serving.head, BaseKind.ENCODER_DECODER if serving.encoder_decoder else BaseKind.DECODER)
+    base_kind = BaseKind.ENCODER_DECODER if serving.encoder_decoder else BaseKind.DECODER
+    kind = auto_class(serving.head, BaseKind.VISION if serving.image else base_kind)
     labels = f", num_labels={len(serving.labels)}" if serving.labels else ""
     base = upstream(serving.base.source) or f"path to {serving.base.name}"
     return [

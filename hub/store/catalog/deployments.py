@@ -76,19 +76,22 @@ class Deployments:
         with self.catalog.read() as session:
             return self._deployment_of(_deployment_row(session, name))
 
-    def deploy(self, name: str, change: Deploy) -> Deployment:
+    def deploy(self, name: str, change: Deploy, *, seen: int | None = None) -> Deployment:
         """Make a version the stable one of `name`, or its canary or shadow; without a number, the newest.
 
         A new stable version ends a canary. If it is live already, nothing changes and no event is recorded.
         For the canary it replaces, `change` sets another share or guard.
 
         Raises:
-            Conflict: the deployment serves another task, or the version on trial is its stable one.
+            Conflict: the deployment serves another task, or changed since `seen`, or the version on trial is
+                its stable one.
             NotFound: there is no such version, or no such deployment to try it in.
         """
         check_name(name, "deployment")
         with self.catalog.write() as session:
             version = self._find(session, change.version)
+            if seen is not None:
+                _deployment_row(session, name, seen)
             if change.trial:
                 return self._try(session, _deployment_row(session, name), version, change)
             row = session.get(DeploymentRow, name)

@@ -33,6 +33,13 @@ def test_matthews_is_one_if_all_is_right_and_minus_one_if_all_is_wrong():
     assert TASK.metrics([said("b"), said("a")], references)["mcc"] == pytest.approx(-1.0)
 
 
+def test_of_one_label_that_a_row_may_have_its_presence_is_measured():
+    predictions = [said("spam"), said(), said(), said("spam")]
+    references = [{"labels": labels} for labels in (["spam"], ["spam"], [], ["spam"])]
+    figures = TASK.metrics(predictions, references)
+    assert figures == pytest.approx({"accuracy": 0.75, "f1_macro": 0.8, "f1_micro": 0.8})
+
+
 def test_a_split_with_one_label_has_figures_too():
     figures = TASK.metrics([said("a"), said("a")], [{"label": "a"}, {"label": "a"}])
     assert figures == {"accuracy": 1.0, "f1_macro": 1.0, "f1_micro": 1.0, "mcc": 0.0}

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import yaml
 
-from hub.api import HeadKind
+from hub.api import HeadKind, ImageInput
 from hub.bases.base import Base
 from hub.bases.cache import Bases
 from hub.errors import BadAdapter
@@ -121,6 +122,17 @@ def test_the_card_says_labels_figures_data_licence_and_how_to_load(carded) -> No
         "peft 0.21.2, torch 2.13.0",
     ):
         assert part in body
+
+
+def test_the_card_of_images_tells_of_images(carded) -> None:
+    image = ImageInput(height=224, width=224, tokens=257, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
+    manifest = carded.manifest
+    serving = manifest.serving.model_copy(update={"image": image})
+    text = card(replace(carded, manifest=manifest.model_copy(update={"serving": serving})))
+    assert "pipeline_tag: image-classification" in text
+    assert "AutoModelForImageClassification.from_pretrained(" in text
+    assert "Images like those of the rows" in text
+    assert "SequenceClassification" not in text and "text-classification" not in text
 
 
 def test_a_card_without_figures_or_data_says_so(stocked: Store) -> None:

@@ -28,10 +28,12 @@ def multi_label(predicted: Sequence[Sequence[str]], true: Sequence[Sequence[str]
     names = sorted({label for labels in (*predicted, *true) for label in labels})
     if not names:  # no true and no predicted label
         return {"accuracy": 1.0, "f1_macro": 1.0, "f1_micro": 1.0}
-    binarizer = MultiLabelBinarizer(classes=names).fit(true)
+    # With a column that no example has: of one column alone, scikit-learn also counts the label's absence.
+    binarizer = MultiLabelBinarizer(classes=[*names, None]).fit(true)
     y_true, y_pred = binarizer.transform(true), binarizer.transform(predicted)
+    places = range(len(names))
     return {
         "accuracy": float(accuracy_score(y_true, y_pred)),
-        "f1_macro": float(f1_score(y_true, y_pred, average="macro", zero_division=0.0)),
-        "f1_micro": float(f1_score(y_true, y_pred, average="micro", zero_division=0.0)),
+        "f1_macro": float(f1_score(y_true, y_pred, labels=places, average="macro", zero_division=0.0)),
+        "f1_micro": float(f1_score(y_true, y_pred, labels=places, average="micro", zero_division=0.0)),
     }

@@ -7,15 +7,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
+from secrets import token_hex
 from typing import IO, Any
 
 from hub.errors import BadRequest, Conflict, HubError, MissingExtra, NotFound, SourceUnavailable
-from hub.files import replacing
+from hub.files import PART, replacing
 from hub.names import VersionRef
 
 __all__ = ["Depot", "file_system", "opened", "shown_url"]
 
 _S3 = ("s3", "s3a")
+_OBJECT_STORES = {*_S3, "gs", "gcs", "az", "abfs", "abfss", "oss"}  # store a file when it is closed
 
 
 def shown_url(url: str) -> str:
@@ -53,25 +55,42 @@ def opened(url: str, mode: str, *, private: bool = False) -> Iterator[IO[bytes]]
 
 @contextmanager
 def _opened_remote(url: str, mode: str) -> Iterator[IO[bytes]]:
+    """Open a file; what is at the URL stays as it was unless the block succeeds."""
     fs, path = file_system(url)
+    aside = f"{path}.{token_hex(4)}{PART}" if "w" in mode and not _is_object_store(fs) else path
     try:
-        file = fs.open(path, mode)
+        file = fs.open(aside, mode)
         try:
             yield file
+            file.close()
+            if aside != path:
+                fs.mv(aside, path)
         except BaseException:
             with suppress(Exception):
-                file.close()
-            if "w" in mode:  # closing it has stored what there was
-                with suppress(Exception):
-                    fs.rm_file(path)
+                _drop(file, aside if aside != path else None)
             raise
-        file.close()
     except HubError:
         raise
     except FileNotFoundError:
         raise NotFound(f"There is nothing at {shown_url(url)}.") from None
     except Exception as error:  # each file system raises the exceptions of its own library
         raise SourceUnavailable(f"{shown_url(url)} cannot be used: {type(error).__name__}.") from error
+
+
+def _drop(file: Any, aside: str | None) -> None:
+    """Close a file that is not complete, and remove it if it was written at a path of its own."""
+    if file.readable() or aside:
+        file.close()
+    else:  # closing it would store what there is
+        file.discard()
+        file.closed = True
+    if aside:
+        file.fs.rm_file(aside)
+
+
+def _is_object_store(fs: Any) -> bool:
+    names = {fs.protocol} if isinstance(fs.protocol, str) else set(fs.protocol)
+    return bool(names & _OBJECT_STORES)
 
 
 def file_system(url: str) -> tuple[Any, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import json
 import tarfile
@@ -22,7 +23,7 @@ from hub.store.change import Deploy
 from hub.store.store import Store
 from hub.transfer.archive import read_archive, write_archive
 from hub.transfer.backup import back_up, restore
-from hub.transfer.depot import Depot, opened, shown_url
+from hub.transfer.depot import Depot, file_system, opened, shown_url
 from hub.transfer.move import archive_of, pull_from_depot, push_to_depot, receive
 from hub.transfer.retention import plan_removal, remove_planned
 from tests.support.homes import FakeHome, add_version, plain_adapter
@@ -96,6 +97,27 @@ def test_what_fails_while_it_is_written_leaves_nothing(place: str, tmp_path: Pat
         raise BadAdapter("a version is damaged")
     with pytest.raises(NotFound), opened(url, "rb"):
         pass
+
+
+@pytest.mark.parametrize("size", [4, 60 << 20])  # sent at once, and in parts
+@pytest.mark.parametrize("place", ["memory", "s3", "local"])
+def test_a_backup_stays_if_the_next_one_at_its_url_fails(
+    place: str, size: int, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    folders = {"memory": "memory://kept", "local": str(tmp_path)}
+    url = f"{folders.get(place) or request.getfixturevalue('s3_url')}/hub.tar"
+    with opened(url, "wb") as stream:
+        stream.write(b"whole")
+    with pytest.raises(KeyboardInterrupt), opened(url, "wb") as stream:
+        stream.write(bytes(size))
+        raise KeyboardInterrupt
+    gc.collect()  # a file that was left open would be stored now
+    with opened(url, "rb") as stream:
+        assert stream.read() == b"whole"
+    fs, path = file_system(url)
+    assert [Path(one).name for one in fs.ls(path.rpartition("/")[0], detail=False, refresh=True)] == [
+        "hub.tar"
+    ]
 
 
 @pytest.mark.parametrize("url", ["nowhere://x/y", "memory://nothing/here.tar", "/no/such/file.tar"])

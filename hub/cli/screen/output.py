@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import sys
 from collections.abc import Iterator, Sequence
@@ -25,6 +26,7 @@ __all__ = [
     "escape",
     "fail",
     "grid",
+    "json_text",
     "print_json",
     "progress",
     "say",
@@ -61,7 +63,13 @@ def write_piece(text: str) -> None:
 
 def print_json(value: Any) -> None:
     """Print one JSON document on stdout."""
-    sys.stdout.write(visible_json(json.dumps(value, indent=2, ensure_ascii=False, default=str)) + "\n")
+    sys.stdout.write(json_text(value, indent=2) + "\n")
+
+
+def json_text(value: Any, indent: int | None = None) -> str:
+    """Return a value as JSON for stdout, in ASCII unless that is in UTF-8."""
+    is_utf8 = codecs.lookup(sys.stdout.encoding or "utf-8").name == "utf-8"
+    return visible_json(json.dumps(value, indent=indent, ensure_ascii=not is_utf8, default=str))
 
 
 def table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> None:

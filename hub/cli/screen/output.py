@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
 
-from hub.errors import HubError
+from hub.errors import BadRequest, HubError
 from hub.visible import visible, visible_json
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = [
     "JSON_FLAG",
     "Bars",
+    "confirm",
     "error_console",
     "escape",
     "fail",
@@ -114,6 +115,17 @@ def error_console() -> Console:
             return super().status(escape(_one_line(str(status))), **options)
 
     return Visible(stderr=True, highlight=False, soft_wrap=True)
+
+
+def confirm(question: str, as_json: bool) -> None:
+    """Ask whether to go on; any other answer than yes ends the command.
+
+    Raises:
+        BadRequest: stdout is for JSON alone, where nobody may be there to answer.
+    """
+    if as_json:
+        raise BadRequest("Give --yes beside --json.")
+    typer.confirm(question, abort=True, err=True)
 
 
 class Bars:

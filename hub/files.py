@@ -11,7 +11,7 @@ from pathlib import Path
 
 from hub.errors import Conflict
 
-__all__ = ["PART", "move_folder", "new_folder", "replacing", "sync", "write_file"]
+__all__ = ["PART", "expanded", "is_older", "move_folder", "new_folder", "replacing", "sync", "write_file"]
 
 PART = ".part"  # ends the names of files and folders that are not complete
 
@@ -78,6 +78,22 @@ def new_folder(folder: Path) -> Iterator[Path]:
         aside.replace(final)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
+
+
+def expanded(text: str) -> Path:
+    """Return a path; `~` or `~user` at its start is replaced as by a shell, which leaves unknown users."""
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        return Path(text)
+
+
+def is_older(path: Path, than: float) -> bool:
+    """Return whether a file or folder was changed before a time; False if another process has removed it."""
+    try:
+        return path.stat().st_mtime < than
+    except FileNotFoundError:
+        return False
 
 
 def _aside(path: Path) -> Path:

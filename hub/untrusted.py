@@ -11,7 +11,7 @@ import stat
 from pathlib import Path
 from typing import IO, Any
 
-__all__ = ["MAX_JSON_BYTES", "open_regular", "parse_json", "read_json"]
+__all__ = ["MAX_DEPTH", "MAX_JSON_BYTES", "open_regular", "parse_json", "read_json"]
 
 MAX_JSON_BYTES = 64 << 20  # the largest tokenizers in use have 35 MB
 MAX_DEPTH = 64

@@ -68,6 +68,25 @@ def test_a_variable_overrides_the_state_folder_of_the_file(
     assert find_home() == load_settings().home == workspace / "elsewhere"
 
 
+@pytest.mark.parametrize(
+    ("variable", "home"), [("~/state", "state"), ("~", "."), ("state", "deep/state"), ("../state", "state")]
+)
+def test_the_state_folder_of_the_variable_is_the_same_from_everywhere(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch, variable: str, home: str
+) -> None:
+    monkeypatch.setenv("HOME", str(workspace))
+    monkeypatch.setenv("HUB_HOME", variable)
+    monkeypatch.chdir(workspace / "deep")
+    assert load_settings().home == find_home() == (workspace / home).resolve()
+    assert load_settings(flags={"serve": {"port": 1}}).home == find_home()
+
+
+def test_a_state_folder_of_an_unknown_user_is_named(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HUB_HOME", "~nobody-has-this-name/state")
+    with pytest.raises(BadConfig, match=r"HUB_HOME is .*there is no user 'nobody-has-this-name'"):
+        load_settings()
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="the folder is another on other systems")
 def test_outside_a_workspace_state_lies_in_the_users_data_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -94,6 +113,11 @@ def test_what_is_wrong_in_the_file_is_named(workspace: Path, text: str, says: st
     with pytest.raises(BadConfig, match=says) as caught:
         load_settings()
     assert "hub.toml" in str(caught.value)
+
+
+def test_a_file_may_begin_with_a_byte_order_mark(workspace: Path) -> None:
+    (workspace / "hub.toml").write_text("[serve]\nport = 1001\n", encoding="utf-8-sig")
+    assert load_settings().serve.port == 1001
 
 
 def test_a_file_that_is_not_utf8_is_named(workspace: Path) -> None:

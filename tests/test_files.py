@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from hub.errors import Conflict
-from hub.files import move_folder, new_folder, replacing, write_file
+from hub.files import expanded, move_folder, new_folder, replacing, write_file
 
 
 def mode(path: Path) -> int:
@@ -77,3 +77,9 @@ def test_a_new_folder_is_complete_or_not_there(tmp_path: Path) -> None:
     assert mode(tmp_path / "deep" / "x" / "file") == 0o644
     with pytest.raises(Conflict, match="not empty"), new_folder(tmp_path / "deep" / "x"):
         pass
+
+
+def test_only_a_known_user_is_replaced_in_a_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert expanded("~/x.csv") == tmp_path / "x.csv"
+    assert expanded("~nobody-has-this-name/x.csv") == Path("~nobody-has-this-name/x.csv")

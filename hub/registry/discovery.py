@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from importlib.metadata import Distribution, EntryPoint, entry_points
+from importlib.metadata import Distribution, EntryPoint, distributions, entry_points
 from typing import Any, Literal
 
 from packaging.utils import canonicalize_name
 
 from hub.api import ENTRY_POINT_GROUP, PLUGIN_GROUP
-from hub.errors import Conflict, NotFound, PluginConflict
+from hub.errors import BadPlugin, Conflict, NotFound, PluginConflict
 
 __all__ = [
     "BUILT_IN",
@@ -94,6 +94,11 @@ class FoundPlugin:
     def id(self) -> str:
         return f"{self.distribution}:{self.name}"
 
+    @property
+    def package(self) -> str:
+        """The top-level package that the entry point names, whatever its value is: metadata may be faulty."""
+        return self.entry_point.value.partition(":")[0].partition(".")[0].strip()
+
     def is_in(self, names: Collection[str]) -> bool:
         """Return whether `names` contains this plugin's name, id or distribution; never of the hub's own."""
         if self.distribution == CORE:
@@ -124,9 +129,12 @@ class FoundPlugin:
 
 
 def find_plugins() -> list[FoundPlugin]:
-    """List the entry points of both groups in a fixed order; imports none."""
-    every = entry_points()  # reads the metadata of all that is installed: once for both groups
-    found = {_found(entry_point) for group in GROUPS for entry_point in every.select(group=group)}
+    """List the entry points of both groups in a fixed order; imports none.
+
+    Raises:
+        BadPlugin: the metadata of something that is installed cannot be read.
+    """
+    found = {_found(entry_point) for entry_point in _entry_points()}
     return sorted(
         found,
         key=lambda plugin: (
@@ -164,6 +172,28 @@ def pick_plugins(name: str, *, own: bool = False) -> list[FoundPlugin]:
             "name that one in plugins.prefer."
         )
     return named
+
+
+def _entry_points() -> list[EntryPoint]:
+    """Return the entry points of both groups; reads the metadata of all that is installed, once."""
+    try:
+        every = entry_points()
+    except (TypeError, ValueError) as error:  # a line that is no `name = value`, or is not UTF-8
+        raise BadPlugin(
+            f"The entry_points.txt of {_unreadable() or 'a distribution'} cannot be read, and Python reads "
+            "all of them to find plugins. Install that distribution again, or uninstall it, with pip."
+        ) from error
+    return [entry_point for group in GROUPS for entry_point in every.select(group=group)]
+
+
+def _unreadable() -> str:
+    """Return the name of the first distribution whose entry points cannot be read."""
+    for distribution in distributions():
+        try:
+            _ = distribution.entry_points
+        except (TypeError, ValueError):
+            return distribution.name or ""
+    return ""
 
 
 def _found(entry_point: EntryPoint) -> FoundPlugin:

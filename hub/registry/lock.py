@@ -87,10 +87,10 @@ def digest(hashes: Iterable[tuple[str, str]]) -> str:
 
 def files_digest(distribution: Distribution) -> str:
     """Return the digest of the installed files, which are read; "" if some are missing or not recorded."""
-    files = [file for file in distribution.files or () if _is_content(PurePosixPath(file))]
     try:
+        files = [file for file in distribution.files or () if _is_content(PurePosixPath(file))]
         hashes = [(file.as_posix(), hash_of(Path(str(file.locate())).read_bytes())) for file in files]
-    except OSError:
+    except (OSError, TypeError, ValueError):  # the latter two: its RECORD is damaged
         return ""
     return digest(hashes) if hashes else ""
 

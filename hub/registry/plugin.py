@@ -7,6 +7,7 @@ import logging
 import threading
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
+from importlib.metadata import EntryPoint
 from typing import Any
 
 import pluggy
@@ -86,8 +87,12 @@ def load_plugin(
 def _register(
     manager: pluggy.PluginManager, found: FoundPlugin, settings: PluginSettings | None
 ) -> LoadedPlugin:
-    plugin = found.entry_point.load()
     where = found.entry_point.value
+    if not EntryPoint.pattern.match(where):
+        raise BadPlugin(
+            f"Its entry point is {where!r:.80}; write 'package.module' or 'package.module:object'."
+        )
+    plugin = found.entry_point.load()
     if (other := manager.get_name(plugin)) is not None:
         raise BadPlugin(f"{where} is already loaded as {other!r}: declare it once.")
     manager.register(plugin, name=found.id)

@@ -144,7 +144,7 @@ def files_key(plugins: Iterable[FoundPlugin]) -> str:
     for plugin in plugins:
         dist = plugin.entry_point.dist
         parts += [plugin.version, plugin.entry_point.value, (dist and dist.read_text("RECORD")) or ""]
-        parts += _times(plugin.entry_point.module.partition(".")[0])
+        parts += _times(plugin.package)
     return hashlib.sha256("\0".join(parts).encode("utf-8", "replace")).hexdigest()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 from hub.config import Settings
@@ -46,15 +47,19 @@ def disabled_of(settings: Settings) -> frozenset[str]:
 
 def disable(home: Path, name: str) -> None:
     """Disable a plugin (by name, id or distribution): it is not imported from now on."""
-    _write(home, disabled_plugins(home) | {name})
+    _change(home, lambda names: names | {name})
 
 
 def enable(home: Path, name: str) -> None:
     """Undo `disable`, if the plugin was disabled."""
-    _write(home, disabled_plugins(home) - {name})
+    _change(home, lambda names: names - {name})
 
 
-def _write(home: Path, names: frozenset[str]) -> None:
+def _change(home: Path, changed: Callable[[frozenset[str]], frozenset[str]]) -> None:
+    """Write the names that `changed` makes of the current ones; other processes wait for their turn."""
+    from filelock import FileLock  # takes a while, and most commands only read
+
     home.mkdir(parents=True, exist_ok=True)
-    text = json.dumps({"disabled": sorted(names)}, indent=2)
-    write_file(home / STATE_FILE, text, private=True, durable=True)
+    with FileLock(home / f".{STATE_FILE}.lock"):
+        text = json.dumps({"disabled": sorted(changed(disabled_plugins(home)))}, indent=2)
+        write_file(home / STATE_FILE, text, private=True, durable=True)

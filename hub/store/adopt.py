@@ -125,7 +125,8 @@ def _fetch_lost(store: Store, catalogs: set[str]) -> Iterator[Adopted]:
                 record = parse_record(data, f"{sha256}/{name}")
                 if record and record.catalog in catalogs:
                     contents.fetch(sha256, record.manifest)
-                    (here / name).mkdir(exist_ok=True)
-                    (here / name / RECORD_FILE).write_bytes(data)
+                    folder = here / str(record.ref)  # not `name`: of an object store it may be ".."
+                    folder.mkdir(exist_ok=True)
+                    (folder / RECORD_FILE).write_bytes(data)
         except HubError as error:
             yield Adopted(sha256, "", str(error))

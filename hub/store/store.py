@@ -217,6 +217,7 @@ class Store(Deployments):
         """Write a version as a plain PEFT folder with its manifest and a model card.
 
         Raises:
+            BadAdapter: its files are gone or were altered.
             Conflict: `folder` exists and is not empty.
         """
         version = self.get(ref)

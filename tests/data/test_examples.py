@@ -68,6 +68,17 @@ def test_json_rows_without_a_column_are_bad_one_by_one(load) -> None:
     ]
 
 
+@pytest.mark.parametrize("cell", [b"Z\xfcrich", rb"Z\ud83d"])
+def test_a_cell_of_a_slice_that_is_no_text_can_be_written(load, cell: bytes) -> None:
+    text = "task: t\ndata: {source: [a.jsonl]}\nevaluate: {slices: [place]}\n"
+    if cell.isascii():
+        rows = b'{"text": "one", "label": "x", "place": "%b"}\n' % cell
+    else:
+        text, rows = text.replace("jsonl", "csv"), b"text,label,place\none,x,%b\n" % cell
+    [item] = load(text, **{"a.jsonl": rows, "a.csv": rows}).items
+    assert dict(item.extra)["place"].encode().startswith(rb"Z\ud")
+
+
 def test_rows_are_chosen_by_a_column_and_by_bins(load) -> None:
     text = """
 task: t

@@ -8,8 +8,10 @@ import os
 import shutil
 import sys
 import sysconfig
-from collections.abc import Iterator
-from importlib.metadata import PackageNotFoundError, version
+import time
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import Distribution, PackageNotFoundError, version
 from pathlib import Path
 
 import pytest
@@ -21,11 +23,12 @@ from hub.registry.install import install as installing
 from hub.registry.install import pip
 from hub.registry.install.install import Installed, install, uninstall
 from hub.registry.install.installer import find_uv
-from hub.registry.install.locking import kept_wheels, lock, sync
+from hub.registry.install.locking import kept_wheels, lock, record, sync
 from hub.registry.install.pins import Environment
 from hub.registry.install.pip import run_installer
-from hub.registry.install.plan import PluginPlan
-from hub.registry.lock import LOCK_FILE, read_lock
+from hub.registry.install.plan import PlannedPackage, PluginPlan
+from hub.registry.install.wheel import WheelFile
+from hub.registry.lock import LOCK_FILE, LockedPackage, files_digest, read_lock, write_lock
 from hub.registry.policy import refusals
 from tests.support.environment import fresh_environment
 from tests.support.preloaded import PYTHON
@@ -228,6 +231,31 @@ def test_sync_refuses_a_wheel_with_another_hash_and_changes_nothing(site: Site) 
     kept.write_bytes(content)
     sync(site.home, ALL)
     assert site.installed("acme-mail")
+
+
+def test_of_two_installations_at_once_both_are_locked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slowly(home: Path, packages: Mapping[str, LockedPackage]) -> None:
+        time.sleep(0.2)
+        write_lock(home, packages.values())
+
+    def install_one(name: str) -> None:
+        wheel = WheelFile(tmp_path / f"{name}-1-py3-none-any.whl", name, "1", "0" * 64, "", is_plugin=True)
+        package = PlannedPackage(name, "1", "", wheel.sha256, f"https://index/{wheel.path.name}")
+        record(tmp_path, [wheel], PluginPlan(name, "1", (package,), ()))
+
+    monkeypatch.setattr("hub.registry.install.locking._write", slowly)
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(install_one, ["one", "other"]))
+    assert set(read_lock(tmp_path)) == {"one", "other"}
+
+
+@pytest.mark.parametrize("record", ["a.py,sha256=x,much\n", "a.py,sha256=x,1,more,cells\n"])
+def test_the_files_of_a_damaged_record_are_not_those_of_the_lock(tmp_path: Path, record: str) -> None:
+    (tmp_path / "made-1.0.dist-info").mkdir()
+    (tmp_path / "made-1.0.dist-info" / "RECORD").write_text(record)
+    assert files_digest(Distribution.at(tmp_path / "made-1.0.dist-info")) == ""
 
 
 def test_sync_without_a_lock_says_what_writes_one(site: Site) -> None:

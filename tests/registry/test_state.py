@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from hub.errors import BadConfig
+from hub.files import write_file
 from hub.registry.state import disable, disabled_plugins, enable
 
 
@@ -21,7 +25,21 @@ def test_disable_and_enable_are_kept_and_may_be_repeated(tmp_path: Path) -> None
     enable(home, "qa")
     enable(home, "qa")
     assert disabled_plugins(home) == {"sentiment"}
-    assert [path.name for path in home.iterdir()] == ["plugins.json"]
+    assert {path.name for path in home.iterdir()} <= {"plugins.json", ".plugins.json.lock"}
+
+
+def test_of_two_processes_that_disable_plugins_at_once_none_undoes_the_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slowly(*given: Any, **options: Any) -> None:
+        time.sleep(0.2)
+        write_file(*given, **options)
+
+    monkeypatch.setattr("hub.registry.state.write_file", slowly)
+    names = {"qa", "sentiment", "acme"}
+    with ThreadPoolExecutor(len(names)) as pool:
+        list(pool.map(lambda name: disable(tmp_path, name), names))
+    assert disabled_plugins(tmp_path) == names
 
 
 def test_a_write_that_fails_leaves_the_old_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -34,7 +52,7 @@ def test_a_write_that_fails_leaves_the_old_state(tmp_path: Path, monkeypatch: py
     with pytest.raises(OSError, match="no space left"):
         disable(tmp_path, "sentiment")
     assert disabled_plugins(tmp_path) == {"qa"}
-    assert [path.name for path in tmp_path.iterdir()] == ["plugins.json"]
+    assert {path.name for path in tmp_path.iterdir()} <= {"plugins.json", ".plugins.json.lock"}
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"disabled": "qa"}', '{"disabled": [1]}', "\x00"])

@@ -19,6 +19,7 @@ from hub.store.adopt import adopt
 from hub.store.catalog.catalog import Catalog
 from hub.store.change import Deploy
 from hub.store.content.content import Contents, content_hash
+from hub.store.content.remote import Blobs
 from hub.store.doctor import examine_store
 from hub.store.manifest import Serving
 from hub.store.mark import CatalogMark, CatalogState
@@ -151,6 +152,24 @@ def test_the_newest_copy_put_back_is_taken(stocked: Store, tmp_path: Path) -> No
     emptied(stocked.home)
     shutil.copyfile(tmp_path / "copy.db", stocked.home / "catalog.db")
     assert refs(Store(stocked.home)) == before
+
+
+def test_a_record_at_the_url_is_written_below_its_content_whatever_its_folder_is_called(
+    tmp_path: Path, peft_folder, serving: Serving, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home, blobs = tmp_path / "replica", f"file://{tmp_path}/blobs"
+    (tmp_path / "blobs").mkdir()
+    with Store(home, blobs=blobs) as store:
+        owner, made = store.contents.owner, store.add("x", peft_folder(), serving, origin="trained")
+    records = Blobs.records
+    monkeypatch.setattr(
+        Blobs, "records", lambda *given: dict(zip([".."], records(*given).values(), strict=True))
+    )
+    shutil.rmtree(home)
+    with Store(home, blobs=blobs) as store:
+        assert [one.ref for one in adopt(store, owner)] == ["x@1"]
+        assert refs(store) == {"x@1": made.sha256}
+        assert not (store.contents.folder / "version.json").exists()
 
 
 def test_a_number_that_was_given_out_again_is_not_taken_back(stocked: Store, peft_folder, serving) -> None:

@@ -253,6 +253,14 @@ def test_nothing_is_swept_while_another_process_stores(stocked: Store) -> None:
     assert not orphan.exists()
 
 
+def test_a_note_that_another_process_removes_meanwhile_stops_no_command(stocked: Store, tmp_path) -> None:
+    note = stocked.contents.folder / f".unsettled-{'0' * 64}"
+    note.symlink_to(tmp_path / "gone")  # listed, and not there any more
+    with Store(stocked.home) as store:
+        assert store.contents.unsettled() == []
+        assert len(store.versions()) == 4
+
+
 def _add_many(home: Path, folders: list[Path], serving_json: str, results) -> None:
     store = Store(home)
     serving = Serving.model_validate_json(serving_json)
@@ -405,6 +413,20 @@ def test_an_export_overwrites_nothing(stocked: Store, tmp_path: Path) -> None:
         with pytest.raises(Conflict, match="not empty"):
             stocked.export("x@2", path)
     assert json.loads((tmp_path / "empty" / "manifest.json").read_text())["origin"] == "trained"
+
+
+@pytest.mark.parametrize("altered", [True, False])
+def test_an_export_has_the_bytes_of_the_version_or_is_refused(
+    stocked: Store, tmp_path: Path, altered: bool
+) -> None:
+    weights = stocked.get("x@1").path / "adapter_model.safetensors"
+    data = weights.read_bytes()
+    weights.unlink()
+    if altered:
+        weights.write_bytes(data[:-1] + b"x")
+    with pytest.raises(BadAdapter, match="x@1 was altered" if altered else "x@1: .* is gone from the store"):
+        stocked.export("x@1", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_every_error_has_a_code_of_its_own_family(store: Store, peft_folder, serving: Serving) -> None:

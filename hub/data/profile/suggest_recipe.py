@@ -24,6 +24,7 @@ from hub.data.profile.sniff import Column, Sniff, sniff
 from hub.data.read.sources import fetches, scheme_of
 from hub.data.read.tables import is_url
 from hub.errors import BadData, Conflict, InvalidName, NotFound
+from hub.files import expanded
 from hub.names import check_name
 from hub.progress import Progress, silent
 from hub.recipe.by_rows import TrainingRows
@@ -137,7 +138,7 @@ def _check_labels(loaded: LoadedTask, matched: Mapping[str, Column], dataset: Da
 def _from_folder(source: str, folder: Path) -> str:
     if (scheme := scheme_of(source)) and (is_url(source) or fetches(scheme)):
         return source
-    path = Path(source).expanduser()
+    path = expanded(source)
     return str(path) if path.is_absolute() else Path(os.path.relpath(path, folder)).as_posix()
 
 

@@ -11,8 +11,19 @@ from typing import IO, Any
 
 from hub.errors import BadData
 from hub.recipe.encodings import CODECS, UTF8, WIDE
+from hub.untrusted import MAX_DEPTH
 
-__all__ = ["MIN_BAD", "as_utf8", "decode", "has_nul", "is_utf8", "not_utf8", "readable", "recognize"]
+__all__ = [
+    "MIN_BAD",
+    "as_utf8",
+    "decode",
+    "encodable",
+    "has_nul",
+    "is_utf8",
+    "not_utf8",
+    "readable",
+    "recognize",
+]
 
 _CHUNK_BYTES = 1 << 18
 _BOMS = {  # the mark of UTF-32-LE starts with that of UTF-16-LE, so it comes first
@@ -117,13 +128,25 @@ def not_utf8(name: str, raw: bytes, line: int = 0, named: str | None = None) -> 
     return _wrong_encoding(name, line or (bad[0][0] if bad else 1), samples, len(bad), named)
 
 
-def has_nul(value: Any) -> bool:
-    """Return whether a value, or an item of a list or mapping, has a NUL character."""
+def encodable(text: str) -> str:
+    """Return a text as UTF-8 can have it: lone surrogates, as of undecodable bytes, are escaped."""
+    return text.encode(errors="backslashreplace").decode()
+
+
+def has_nul(value: Any, levels: int = MAX_DEPTH) -> bool:
+    """Return whether a value, or an item of a list or mapping, has a NUL character.
+
+    Raises:
+        RecursionError: it has more than this number of levels.
+    """
     if isinstance(value, str):
         return "\0" in value
-    if isinstance(value, dict):
-        return any(has_nul(part) for item in value.items() for part in item)
-    return isinstance(value, list | tuple) and any(map(has_nul, value))
+    if not isinstance(value, dict | list | tuple):
+        return False
+    if not levels:
+        raise RecursionError
+    parts = chain.from_iterable(value.items()) if isinstance(value, dict) else value
+    return any(has_nul(part, levels - 1) for part in parts)
 
 
 def _agree(name: str, found: str | None, mark: int, given: str | None) -> None:

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+import os
+import re
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
 
 from hub.api import Table
+from hub.data.read.encodings import encodable
 from hub.data.read.sources import fetches, open_source, scheme_of
 from hub.data.read.tables import FileFolder, is_url, open_folder, open_table, open_url, suffixes
 from hub.errors import BadData
+from hub.files import expanded
 from hub.progress import Progress, silent
 from hub.recipe.recipe import Data
 from hub.registry.active import active
 from hub.registry.kinds import READERS
 
-__all__ = ["files_of", "folder_of", "open_place"]
+__all__ = ["distinct_names", "files_of", "folder_of", "open_place"]
 
 
 def files_of(location: str, folder: Path) -> Sequence[str | FileFolder]:
@@ -27,7 +32,7 @@ def files_of(location: str, folder: Path) -> Sequence[str | FileFolder]:
     """
     if not location:
         raise BadData("The name of the file, folder or other source is empty.")
-    path = folder / Path(location).expanduser()
+    path = folder / expanded(location)
     if (scheme_of(location) and (is_url(location) or fetches(scheme_of(location)))) or not path.is_dir():
         return [location]
     try:
@@ -72,7 +77,27 @@ def folder_of(place: str | FileFolder, folder: Path) -> Path | None:
         return place.path
     if scheme_of(place) and (is_url(place) or fetches(scheme_of(place))):
         return None
-    return (folder / Path(place).expanduser()).parent
+    return (folder / expanded(place)).parent
+
+
+def distinct_names(places: Iterable[str | FileFolder], folder: Path) -> dict[str | FileFolder, str]:
+    """Return the paths, relative to `folder`, of places whose files have the same names as others; else "".
+
+    The files of a folder that is read as a whole are named by their path in it.
+    """
+    paths = {place: encodable(_path_of(place, folder)) for place in places}
+    names = Counter(name for _, name in {(path, _file_name(place)) for place, path in paths.items()})
+    return {place: path if names[_file_name(place)] > 1 else "" for place, path in paths.items()}
+
+
+def _file_name(place: str | FileFolder) -> str:
+    return "" if isinstance(place, FileFolder) else re.split("[/:]", place)[-1].lower().removesuffix(".gz")
+
+
+def _path_of(place: str | FileFolder, folder: Path) -> str:
+    if isinstance(place, FileFolder):
+        return os.path.relpath(place.path, folder)
+    return place if folder_of(place, folder) is None else os.path.relpath(folder / place, folder)
 
 
 @contextmanager

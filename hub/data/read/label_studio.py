@@ -37,11 +37,12 @@ def task_row(line: int, value: Mapping[str, Any]) -> RawRow | FilteredRow:
     if not done:
         return FilteredRow(line, "task without an annotation")
     best = next((one for one in done if one.get("ground_truth")), done[0])
-    results = [one for one in best.get("result") or () if isinstance(one, Mapping)]
+    given = best.get("result")
+    results = [one for one in given if isinstance(one, Mapping)] if isinstance(given, list) else []
     found: dict[str, Any] = {}
     for one in results:
         name, kind, chosen = one.get("from_name"), one.get("type"), one.get("value")
-        if not isinstance(name, str) or not isinstance(chosen, Mapping):
+        if not isinstance(name, str) or not isinstance(kind, str) or not isinstance(chosen, Mapping):
             continue
         if kind in _SPANS:
             found.setdefault(name, []).append(_span(chosen, kind))

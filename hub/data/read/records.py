@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import IO, Any
 
@@ -98,6 +99,9 @@ def parquet_table(name: str, stream: IO[bytes]) -> Table:
     except (pa.ArrowException, OSError) as error:
         raise BadData(f"{name}: is not a Parquet file: {str(error).splitlines()[0].rstrip('.')}.") from None
 
+    columns = file.schema_arrow.names
+    if twice := sorted(name for name, count in Counter(columns).items() if count > 1):
+        raise BadData(f"{name}: has column {twice[0]!r} twice.")
     named = stored_features(file.schema_arrow)
 
     def rows() -> Iterator[RawRow | InvalidRow]:
@@ -109,8 +113,10 @@ def parquet_table(name: str, stream: IO[bytes]) -> Table:
                     yield RawRow(line, with_names(row, named) if named else row)
         except (pa.ArrowException, OSError) as error:
             raise BadData(f"{name}: is damaged after row {line}: {str(error).splitlines()[0]}.") from None
+        except (ValueError, OverflowError) as error:  # a text that is not UTF-8, a time that Python lacks
+            raise BadData(f"{name}: has a value after row {line} that cannot be read: {error}.") from None
 
-    return Table(name, tuple(file.schema_arrow.names), rows())
+    return Table(name, tuple(columns), rows())
 
 
 def json_table(name: str, stream: IO[bytes], squad: bool) -> Table:

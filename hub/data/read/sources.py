@@ -14,6 +14,7 @@ from hub.api import FetchRequest, RawRow, SourceFile, Table
 from hub.data.read.class_labels import named_features, with_names
 from hub.data.read.encodings import readable
 from hub.errors import BadData, BadPlugin, BadRequest, NotFound, SourceUnavailable
+from hub.files import expanded
 from hub.progress import Progress, silent
 from hub.registry.active import active
 from hub.registry.kinds import READERS
@@ -109,7 +110,7 @@ def _fetched(location: str, scheme: str, request: FetchRequest, stack: ExitStack
 
 
 def _local(location: str, folder: Path, stack: ExitStack) -> tuple[str, IO[bytes]]:
-    path = folder / Path(location).expanduser()
+    path = folder / expanded(location)
     try:
         return path.name.lower(), stack.enter_context(open_regular(path))
     except OSError as error:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from hub.api import BadData, InvalidRow, NotFound, RawRow, Reader, ReaderSpec, ReadOptions, Table
 from hub.api.kinds.reader import FilteredRow, TableRow
-from hub.data.read.encodings import as_utf8, has_nul
+from hub.data.read.encodings import as_utf8, encodable, has_nul
 from hub.data.read.sources import fetches, scheme_of
 from hub.errors import BadPlugin
 from hub.recipe.recipe import Data
@@ -147,22 +147,33 @@ def _rows_of(spec: ReaderSpec, table: Table) -> Iterator[TableRow]:
 
 
 def checked_table(table: Table) -> Table:
-    """Make rows with NUL characters or too many columns invalid.
+    """Make rows with NUL characters, too many columns or levels invalid, and names such that UTF-8 has them.
 
     Raises:
         BadData: the table has more than MAX_COLUMNS columns.
     """
     if table.columns is not None and len(table.columns) > MAX_COLUMNS:
         raise BadData(f"{table.name}: {_too_wide(len(table.columns))}. Is data.delimiter right?")
-    return Table(table.name, table.columns, map(_checked, table.rows))
+    return Table(encodable(table.name), table.columns, map(_checked, table.rows))
 
 
 def _checked(row: TableRow) -> TableRow:
+    if not row.source.isascii() and (name := encodable(row.source)) != row.source:
+        row = replace(row, source=name)  # a file whose name is in another encoding
     if not isinstance(row, RawRow):
         return row
+    if not all(map(_is_encodable, row.values)):
+        row = replace(row, values={encodable(str(name)): value for name, value in row.values.items()})
     if len(row.values) > MAX_COLUMNS:
         return InvalidRow(row.line, _too_wide(len(row.values)), row.source)
-    return InvalidRow(row.line, "has a NUL character", row.source) if has_nul(row.values) else row
+    try:
+        return InvalidRow(row.line, "has a NUL character", row.source) if has_nul(row.values) else row
+    except RecursionError:
+        return InvalidRow(row.line, "is nested too deeply", row.source)
+
+
+def _is_encodable(name: Any) -> bool:
+    return not isinstance(name, str) or name.isascii() or encodable(name) == name
 
 
 def _too_wide(columns: int) -> str:

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from filelock import FileLock
+
 from hub.config import PluginSettings
 from hub.errors import BadPlugin, Conflict, HashMismatch, LibraryPinned, NotFound, PluginNotAllowed
 from hub.files import replacing
@@ -41,19 +43,24 @@ def kept_wheels(home: Path) -> Path:
 def record(home: Path, wheels: Iterable[WheelFile], plan: PluginPlan | None) -> None:
     """Lock wheels that were just installed, and forget what no plugin needs any more.
 
+    Other processes that install wait for their turn.
+
     Raises:
         BadConfig: plugins.lock is damaged.
     """
-    locked = read_lock(home)
     planned = {one.name: one for one in plan.packages} if plan else {}
+    found: dict[str, LockedPackage] = {}
     for wheel in wheels:
         origin = planned[wheel.name]
         kept = not origin.is_wheel or not origin.url.startswith(("http://", "https://"))
         if kept:
             _keep(home, wheel.path)
-        locked[wheel.name] = _entry(wheel, built=not origin.is_wheel, kept=kept)
-    if locked:
-        _write(home, locked)
+        found[wheel.name] = _entry(wheel, built=not origin.is_wheel, kept=kept)
+    if not found and not (home / LOCK_FILE).is_file():
+        return
+    with FileLock(home / f".{LOCK_FILE}.lock"):
+        if locked := {**read_lock(home), **found}:
+            _write(home, locked)
 
 
 def lock(home: Path) -> list[LockedPackage]:

@@ -11,6 +11,7 @@ from packaging.utils import canonicalize_name
 
 from hub.config import PluginSettings
 from hub.errors import BadPlugin, BadRequest, NotFound, PluginNotAllowed
+from hub.files import expanded
 from hub.registry.install.pip import failure, run_pip
 from hub.registry.install.wheel import WheelFile
 
@@ -39,7 +40,7 @@ def target_of(what: str) -> InstallTarget:
     Raises:
         BadRequest, NotFound: it is neither a requirement nor an installable path.
     """
-    path = Path(what).expanduser()
+    path = expanded(what)
     looks_local = "/" in what or "\\" in what or what.startswith((".", "~")) or what.endswith(_ARCHIVES)
     if not what or (not looks_local and not (path / "pyproject.toml").is_file()):
         if not (match := _REQUIREMENT.fullmatch(what)):

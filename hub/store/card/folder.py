@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,8 +12,8 @@ from pydantic import ValidationError
 from hub.errors import BadAdapter, first_problem
 from hub.files import new_folder
 from hub.store.card.card import card
+from hub.store.content.content import copy_verified
 from hub.store.content.reports import CARD_FILE
-from hub.store.content.weights import CONFIG_FILE, WEIGHTS_FILE
 from hub.store.manifest import MANIFEST_FILE, Manifest
 from hub.store.records import Version
 from hub.untrusted import read_json
@@ -28,10 +27,12 @@ def write_folder(version: Version, folder: Path, report: Mapping[str, Any] | Non
     """Write the version to `folder`, which must be absent or empty, as a whole or not at all.
 
     The card includes figures of `report`; the report itself is not exported, as it contains texts of rows.
+
+    Raises:
+        BadAdapter: the files of the version are gone or were altered.
     """
     with new_folder(folder) as aside:
-        for name in (CONFIG_FILE, WEIGHTS_FILE):
-            shutil.copyfile(version.path / name, aside / name)
+        copy_verified(version, aside)
         (aside / MANIFEST_FILE).write_text(
             version.manifest.model_dump_json(indent=2) + "\n", encoding="utf-8"
         )

@@ -136,7 +136,7 @@ class Answers:
 
         `most_bytes` limits the total size of their JSON; computing it reads all of it.
         """
-        oldest = _text(datetime.now(UTC) - timedelta(days=days))
+        oldest = _text(_days_ago(days))
         with self._catalog.read() as session:
             past = session.scalar(
                 select(AnswerRow.when).order_by(AnswerRow.when.desc()).offset(rows).limit(1)
@@ -201,6 +201,14 @@ def _answer_of(row: AnswerRow) -> StoredAnswer:
         response=row.response,
         request=row.request,
     )
+
+
+def _days_ago(days: float) -> datetime:
+    """Return the time so many days ago; the first there is if that is before it, as for no limit."""
+    try:
+        return datetime.now(UTC) - timedelta(days=days)
+    except OverflowError:
+        return datetime.min.replace(tzinfo=UTC)
 
 
 def _text(when: datetime) -> str:

@@ -12,14 +12,14 @@ import shutil
 import tempfile
 import time
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from hub.bases.sources import upstream
 from hub.errors import BadAdapter
-from hub.files import move_folder
+from hub.files import is_older, move_folder
 from hub.store.content.remote import MARKER, Blobs
 from hub.store.content.weights import CONFIG_FILE, WEIGHTS_FILE, find_weights, read_config, write_saved_names
 from hub.store.manifest import MANIFEST_FILE, Manifest, Serving
@@ -151,15 +151,16 @@ class Contents:
         """
         oldest = time.time() - _ORPHAN_AGE
         for path in self.folder.glob(f"{_INCOMING}*"):
-            if path.is_dir() and path.stat().st_mtime < oldest:
+            if path.is_dir() and is_older(path, oldest):
                 shutil.rmtree(path, ignore_errors=True)
         for note in self.folder.glob(f"{_NOTE}*"):
             sha256 = note.name.removeprefix(_NOTE)
             if sha256 not in used:
-                if note.stat().st_mtime >= oldest:
+                if not is_older(note, oldest):
                     continue
-                if note.read_text(encoding="utf-8") == _REMOVAL or not self.was_recorded(sha256):
-                    shutil.rmtree(self.path(sha256), ignore_errors=True)
+                with suppress(FileNotFoundError):  # another process has just settled it
+                    if note.read_text(encoding="utf-8") == _REMOVAL or not self.was_recorded(sha256):
+                        shutil.rmtree(self.path(sha256), ignore_errors=True)
             if self.blobs is None:
                 self.settled(sha256)
 
@@ -182,7 +183,7 @@ class Contents:
     def unsettled(self) -> list[str]:
         """Return contents with an old note, left by a crash or an unreachable URL."""
         oldest = time.time() - _ORPHAN_AGE
-        notes = [path for path in self.folder.glob(f"{_NOTE}*") if path.stat().st_mtime < oldest]
+        notes = [path for path in self.folder.glob(f"{_NOTE}*") if is_older(path, oldest)]
         return [path.name.removeprefix(_NOTE) for path in notes]
 
     def withdraw(self, sha256: str) -> None:

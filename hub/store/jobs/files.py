@@ -15,7 +15,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from hub.errors import Conflict, NotFound, NotReady, TooLarge
-from hub.files import replacing
+from hub.files import is_older, replacing
 from hub.store.catalog.catalog import Catalog
 from hub.store.catalog.tables import FileRow
 from hub.store.jobs.jobs import uses_file
@@ -160,7 +160,7 @@ class Files:
         if not self._folder.is_dir():
             return
         before = time.time() - _ORPHAN_S
-        old = [path for path in self._folder.iterdir() if path.stat().st_mtime < before]
+        old = [path for path in self._folder.iterdir() if is_older(path, before)]
         with self._catalog.read() as session:
             known = set(session.scalars(select(FileRow.id)))
         for path in old:

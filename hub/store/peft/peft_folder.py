@@ -27,6 +27,7 @@ __all__ = [
 
 MODEL_CONFIG_FILE = "config.json"
 _MAX_CONFIG = 10_000_000  # bytes
+_INDEX = re.compile(r"[0-9]{1,9}")
 _GENERIC = re.compile(r"LABEL_[0-9]+")  # generic names of transformers
 
 _HEADS = {
@@ -93,6 +94,7 @@ def labels_of(
             has no head.
     """
     rows = head_rows(files)
+    _check_characters(given)
     if kind not in _LABELLED:
         if given:
             raise BadAdapter(f"A {kind} adapter has no labels, and {len(given)} were given.")
@@ -180,19 +182,30 @@ def check_outputs(serving: Serving) -> None:
 def _labels_in(names: object) -> tuple[str, ...]:
     """Return the labels of an id2label in the order of its numbers, which are strings in JSON."""
     labels: dict[int, str] = {}
-    if isinstance(names, Mapping) and all(str(key).isdecimal() for key in names):
+    if isinstance(names, Mapping) and all(_INDEX.fullmatch(str(key)) for key in names):
         labels = {int(key): str(value).strip() for key, value in names.items()}
     found = tuple(labels[key] for key in sorted(labels))
-    if (names and sorted(labels) != list(range(len(names)))) or not all(found):  # type: ignore[arg-type]
+    sound = isinstance(names, Mapping) and sorted(labels) == list(range(len(names)))
+    if (names and not sound) or not all(found):
         raise BadAdapter(f"id2label in {MODEL_CONFIG_FILE} does not name the outputs 0, 1, 2, ... in full.")
     if all(_GENERIC.fullmatch(label) for label in found):
         return ()
+    _check_characters(found)
     if len(set(found)) != len(found):
         raise BadAdapter(
             f"id2label in {MODEL_CONFIG_FILE} gives two outputs the same label: {_shown(found)}. Correct it, "
             "or give other labels there."
         )
     return found
+
+
+def _check_characters(labels: tuple[str, ...]) -> None:
+    """Raise BadAdapter for a label with a lone surrogate, as of a cut emoji: no answer can have it."""
+    for number, label in enumerate(labels, 1):
+        try:
+            label.encode()
+        except UnicodeEncodeError:
+            raise BadAdapter(f"Label {number} ({label!r:.80}) is not valid Unicode text.") from None
 
 
 def _shown(labels: tuple[str, ...]) -> str:

@@ -34,7 +34,7 @@ def to_plain_lora(files: AdapterFiles, initial: Mapping[str, Array]) -> AdapterF
     and B; of the other tensors, such as a trained head, 0.21 drops all.
 
     Raises:
-        BadAdapter: an A or B has no initial value of its shape.
+        BadAdapter: an A or B has no initial value of its shape, or the config lacks a rank or an alpha.
     """
     return AdapterFiles(
         _config(files.config), {name: _tensor(name, value, initial) for name, value in files.tensors.items()}
@@ -44,6 +44,9 @@ def to_plain_lora(files: AdapterFiles, initial: Mapping[str, Array]) -> AdapterF
 def _config(config: Mapping[str, Any]) -> dict[str, Any]:
     """Double the ranks and keep the scaling: alpha / r, or alpha / sqrt(r) with rsLoRA."""
     more = math.sqrt(2) if config.get("use_rslora") else 2
+    for key in ("r", "lora_alpha"):
+        if not isinstance(config.get(key), int | float):
+            raise BadAdapter(f"{key} in the config is {config.get(key)!r:.80}; it must be a number.")
     return {
         **config,
         "init_lora_weights": True,

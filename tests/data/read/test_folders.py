@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gzip
+import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,10 +20,10 @@ RecipeMaker = Callable[..., Recipe]
 
 @pytest.fixture
 def load(make_recipe: RecipeMaker, tmp_path: Path) -> Callable[..., Loaded]:
-    def run(files: dict[str, str | bytes], source: str = "rows") -> Loaded:
-        (tmp_path / "rows").mkdir()
+    def run(files: dict[str, str | bytes], source: str = "rows", folder: str = "rows") -> Loaded:
+        (tmp_path / folder).mkdir()
         for name, content in files.items():
-            path = tmp_path / "rows" / name
+            path = tmp_path / folder / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content if isinstance(content, bytes) else content.encode())
         recipe = make_recipe(f"task: t\ndata: {{source: [{source}]}}\n")
@@ -60,6 +62,34 @@ def test_text_files_get_the_label_of_their_folder(load) -> None:
 def test_text_files_without_folders_may_get_one_label(load) -> None:
     loaded = load({"1.txt": "one", "2.txt": "two"}, "{from: rows, set: {label: film}}")
     assert rows(loaded) == [("1.txt", 1, "one", "film"), ("2.txt", 1, "two", "film")]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse such names")
+def test_a_name_of_another_encoding_can_be_written_and_stays_different(load) -> None:
+    names = [os.fsdecode(name) for name in (b"caf\xe9.txt", b"caf\xe8.txt")]
+    loaded = load({f"a/{names[0]}": "good", f"a/{names[1]}": b"\xff"})
+    found = [loaded.items[0].source, loaded.invalid[0].source]
+    assert [source.encode() for source in found] == [rb"a/caf\udce9.txt", rb"a/caf\udce8.txt"]
+    assert rows(load({os.fsdecode(b"\xe9.csv"): "text,label\nb,x\n"}, "more", "more")) == [
+        (r"\udce9.csv", 2, "b", "x")
+    ]
+
+
+def test_files_of_one_name_are_told_apart_by_their_paths(make_recipe: RecipeMaker, tmp_path: Path) -> None:
+    for name in ("old/a.csv", "old/b.csv", "new/A.csv", "pos/1.txt", "test/pos/1.txt", "train/pos/1.txt"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("text,label\none,x\n" if path.suffix == ".csv" else "one")
+
+    def sources(source: str, eval: str = "[]") -> list[str]:
+        recipe = make_recipe(f"task: t\ndata: {{source: [{source}], eval: {eval}}}\n")
+        return [item.source for item in load_examples(recipe, "source", Labelling(), tmp_path / "c").items]
+
+    assert sources("old, new/A.csv, old/b.csv") == ["old/a.csv", "b.csv", "new/A.csv", "b.csv"]
+    assert sources("old/b.csv, new/A.csv", "[old/a.csv]") == ["b.csv", "new/A.csv"]
+    assert sources("train, test") == ["train/pos/1.txt", "test/pos/1.txt"]
+    assert sources("train", "[test]") == ["train/pos/1.txt"]
+    assert sources("train") == ["pos/1.txt"]
 
 
 def test_a_bad_text_file_is_told_with_its_name_and_line(load) -> None:

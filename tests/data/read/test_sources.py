@@ -70,6 +70,7 @@ def test_a_file_is_read_out_of_an_archive_in_a_package(
     ("location", "expected"),
     [
         ("none.csv", "cannot be read: No such file"),
+        ("~nobody-has-this-name/none.csv", "cannot be read: No such file"),
         ("broken.csv.gz", "is damaged"),
         ("cut.csv.gz", "is damaged"),
         ("pypi:demo", "is not pypi:package==version:path"),

@@ -112,6 +112,12 @@ def test_a_json_value_with_a_nul_is_bad() -> None:
     ]
 
 
+def test_a_column_of_which_the_name_is_no_text_can_be_written() -> None:
+    assert rows("a.jsonl", rb'{"caf\u00e9": 1, "cut \ud83d": "\ud83d"}') == [
+        RawRow(1, {"caf\u00e9": 1, r"cut \ud83d": "\ud83d"})
+    ]
+
+
 def test_json_lines_tell_what_is_no_object() -> None:
     content = b'\xef\xbb\xbf{"text": "a"}\n\n[1]\n{"text"\n{"text": "\xff"}\n' + b"[" * 100_000
     assert rows("a.jsonl", content) == [
@@ -232,13 +238,51 @@ def test_a_file_of_no_known_form_is_refused(
     assert str(raised.value).startswith((f"{name}: {expected}", f"{name}:{expected}"))
 
 
-def test_parquet_rows_are_counted_from_one() -> None:
+@pytest.mark.parametrize("levels", [63, 64, 500, 900, 5000])
+def test_a_value_of_many_levels_is_bad_wherever_it_is_read(levels: int) -> None:
+    [row] = rows("a.jsonl", b'{"a": %b1%b}\n' % (b"[" * levels, b"]" * levels))
+    assert isinstance(row, RawRow) if levels < 64 else row == InvalidRow(1, "is nested too deeply")
+
+
+def parquet(columns: dict[str, Any]) -> bytes:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     sink = io.BytesIO()
-    pq.write_table(pa.table({"text": ["a", None], "label": [1, 2]}), sink)
-    table = opened("a.parquet", sink.getvalue())
+    pq.write_table(pa.Table.from_arrays([*map(pa.array, columns.values())], names=[*columns]), sink)
+    return sink.getvalue()
+
+
+def test_a_parquet_value_that_python_cannot_have_is_told_as_the_files_fault() -> None:
+    import pyarrow as pa
+
+    late = pa.array([2**62], pa.timestamp("us"))
+    odd = pa.Array.from_buffers(
+        pa.utf8(), 1, [None, pa.py_buffer(b"\0\0\0\0\1\0\0\0"), pa.py_buffer(b"\xff")]
+    )
+    for column in (late, odd):
+        with pytest.raises(BadData, match=r"^a\.parquet: has a value after row 0 that cannot be read: "):
+            rows("a.parquet", parquet({"when": column}))
+
+
+def test_a_parquet_column_named_twice_is_told() -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    sink = io.BytesIO()
+    pq.write_table(pa.Table.from_arrays([pa.array(["a"]), pa.array(["b"])], names=["x", "x"]), sink)
+    with pytest.raises(BadData, match="has column 'x' twice"):
+        opened("a.parquet", sink.getvalue())
+
+
+@pytest.mark.parametrize("result", [5, {"from_name": "a"}, [{"from_name": "a", "type": ["x"], "value": {}}]])
+def test_an_odd_annotation_of_label_studio_is_no_label(result: object) -> None:
+    task = {"data": {"text": "one"}, "annotations": [{"result": result}]}
+    assert rows("a.json", json.dumps([task]).encode()) == [RawRow(1, {"text": "one"})]
+
+
+def test_parquet_rows_are_counted_from_one() -> None:
+    table = opened("a.parquet", parquet({"text": ["a", None], "label": [1, 2]}))
     assert table.columns == ("text", "label")
     assert list(table.rows) == [RawRow(1, {"text": "a", "label": 1}), RawRow(2, {"text": None, "label": 2})]
 

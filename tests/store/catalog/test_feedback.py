@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -79,7 +80,8 @@ def test_what_was_labelled_is_read_back_oldest_first(answers: Answers) -> None:
 def test_the_old_and_the_too_many_are_removed_with_their_labels(answers: Answers) -> None:
     answers.keep([answer(f"r{hours:02}", age=timedelta(hours=hours)) for hours in range(48)])
     answers.label("r40", "a", same)
-    assert answers.prune(days=30, rows=48) == 0
+    for days in (30, 1_000_000, 1e300, math.inf):
+        assert answers.prune(days=days, rows=48) == 0
     assert answers.prune(days=1, rows=48) == 24
     assert answers.prune(days=1, rows=10) == 14
     assert [(score.answers, score.labelled) for score in answers.scores()] == [(10, 0)]

@@ -82,6 +82,7 @@ def test_what_a_dead_server_left_of_an_upload_is_removed(files: Files, tmp_path:
     new = files.stage(io.BytesIO(b"x"), "csv", 9)
     for path in (*left, files.path(file)):
         os.utime(path, (0, 0))
+    (tmp_path / "files" / ".file-2.csv.0b.part").symlink_to(tmp_path / "gone")  # an upload that ends now
     files.remove_orphans()
     assert not any(path.exists() for path in left)
     assert new.exists() and files.holds(file)

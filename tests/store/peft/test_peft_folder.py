@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
 from hub.api import HeadKind
 from hub.errors import BadAdapter
 from hub.store.content.weights import AdapterFiles, read_adapter
-from hub.store.peft.peft_folder import head_of, head_rows, labels_of
+from hub.store.peft.peft_folder import head_config, head_of, head_rows, labels_of
 
 
 @pytest.mark.parametrize(
@@ -50,3 +52,18 @@ def test_of_a_two_layer_head_the_last_counts() -> None:
 def test_a_classifier_without_a_head_is_refused() -> None:
     with pytest.raises(BadAdapter, match="has no classification head"):
         labels_of(AdapterFiles({}, {}), HeadKind.SEQUENCE, ())
+
+
+@pytest.mark.parametrize("names", [5, True, 0.5, "ab", ["a", "b"], {"1": "a"}, {"1" * 5000: "a"}, {"0": " "}])
+def test_an_id2label_that_names_no_outputs_is_told(tmp_path, names: object) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"id2label": names}))
+    with pytest.raises(BadAdapter, match="does not name the outputs"):
+        head_config(tmp_path)
+
+
+def test_a_label_that_no_file_can_have_is_told(tmp_path) -> None:
+    (tmp_path / "config.json").write_text(r'{"id2label": {"0": "good", "1": "bad \ud83d"}}')
+    with pytest.raises(BadAdapter, match=r"Label 2 \('bad \\ud83d'\) is not valid Unicode"):
+        head_config(tmp_path)
+    with pytest.raises(BadAdapter, match="Label 1"):
+        labels_of(AdapterFiles({}, {}), HeadKind.SEQUENCE, ("\udce9", "x"))

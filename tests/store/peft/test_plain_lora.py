@@ -66,6 +66,12 @@ def test_another_base_is_told(initial) -> None:
         to_plain_lora(AdapterFiles(CONFIG, random(1)), initial)
 
 
+@pytest.mark.parametrize("change", [{"r": None}, {"lora_alpha": "6"}])
+def test_a_config_without_its_numbers_is_told(change) -> None:
+    with pytest.raises(BadAdapter, match="it must be a number"):
+        to_plain_lora(AdapterFiles(CONFIG | change, random(1)), random(2))
+
+
 def test_what_is_written_is_read(tmp_path) -> None:
     files = AdapterFiles(CONFIG, random(1))
     write_adapter(tmp_path, files)

@@ -9,6 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from hub.cli.main import is_disk_full
 
 HEAVY = ("torch", "transformers", "peft", "onnxruntime", "bentoml", "datasets", "sklearn", "pandas", "numpy")
@@ -75,3 +77,19 @@ def test_a_short_write_of_torch_counts_as_a_full_disk_and_another_error_does_not
     assert is_disk_full(RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 64 vs 0"))
     assert is_disk_full(OSError(errno.EDQUOT, "Disk quota exceeded"))
     assert not is_disk_full(RuntimeError("shapes do not match"))
+
+
+@pytest.mark.parametrize("options", [(), ("--json",)])
+def test_what_the_encoding_of_the_output_lacks_is_escaped(options: tuple[str, ...], tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "hub", "init", str(tmp_path / "été"), *options],
+        check=False,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    if options:
+        assert json.loads(done.stdout)["workspace"].endswith("/été")
+    else:
+        assert "\\xe9t\\xe9/hub.toml" in done.stdout

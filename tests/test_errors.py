@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import inspect
 import re
 
@@ -7,7 +8,7 @@ import pytest
 from pydantic import BaseModel, ValidationError, field_validator
 
 from hub import errors
-from hub.errors import HubError, MissingExtra, NotFound, first_problem, listed
+from hub.errors import HostFault, HubError, MissingExtra, NotFound, first_problem, listed
 
 
 def subclasses(error: type[HubError]) -> list[type[HubError]]:
@@ -92,3 +93,8 @@ def test_the_first_problem_of_a_validation_has_a_dotted_key_and_no_value() -> No
     key, reason = first_problem(found.value, "the file")
     assert key == "the file"
     assert "secret" not in reason
+
+
+@pytest.mark.parametrize(("number", "named"), [(errno.ENOSPC, "there"), (errno.EACCES, "here")])
+def test_the_file_that_is_written_is_named_where_a_disk_is_full(number: int, named: str) -> None:
+    assert f"({named})" in str(HostFault.of(OSError(number, "why", "here", None, "there")))

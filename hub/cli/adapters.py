@@ -11,7 +11,7 @@ import typer
 
 from hub.cli.context import Context
 from hub.cli.pairs import json_pairs
-from hub.cli.screen.output import JSON_FLAG, escape, print_json, say, table
+from hub.cli.screen.output import JSON_FLAG, confirm, escape, print_json, say, table
 from hub.errors import BadRequest, InvalidName
 from hub.names import parse_version_ref
 
@@ -172,7 +172,7 @@ def rm(
         raise InvalidName(f"Name the version of {ref} to remove. Available: {known}.")
     version = store.get(ref)
     if not yes:
-        typer.confirm(f"Remove {version.ref} ({version.sha256[:12]}) for good?", abort=True, err=True)
+        confirm(f"Remove {version.ref} ({version.sha256[:12]}) for good?", as_json)
     store.remove(version.ref)
     if as_json:
         print_json({"removed": str(version.ref), "sha256": version.sha256})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -13,10 +12,9 @@ import typer
 
 from hub.cli.context import Context
 from hub.cli.deploy import SERVER
-from hub.cli.screen.output import JSON_FLAG, grid, print_json, say, table
+from hub.cli.screen.output import JSON_FLAG, grid, json_text, print_json, say, table
 from hub.cli.screen.wait import show_replicas
 from hub.errors import BadRequest, NotFound
-from hub.visible import visible_json
 
 if TYPE_CHECKING:
     from hub.client.protocol import Client
@@ -112,7 +110,7 @@ def _when(moment: str) -> str:
 def _watch(client: Client, name: str | None, as_json: bool) -> None:
     if as_json:
         for change in _changes(client, name):
-            sys.stdout.write(visible_json(json.dumps(change, ensure_ascii=False)) + "\n")
+            sys.stdout.write(json_text(change) + "\n")
             sys.stdout.flush()
         return
     from rich.live import Live

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hub.cli.context import Context
-from hub.cli.screen.output import JSON_FLAG, escape, print_json, say, table
+from hub.cli.screen.output import JSON_FLAG, confirm, escape, print_json, say, table
 from hub.errors import BadData, BadRequest, Conflict
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ def clear(
         store.deployment(deployment)  # raises NotFound with the known names
     if not yes:
         what = f"every answer of {deployment}" if deployment else "every answer of every deployment"
-        typer.confirm(f"Delete {what}, with requests and labels, for good?", abort=True, err=True)
+        confirm(f"Delete {what}, with requests and labels, for good?", as_json)
     count = answers.clear(deployment)
     if as_json:
         print_json({"deployment": deployment, "removed": count})

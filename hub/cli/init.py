@@ -77,8 +77,12 @@ def _write(path: Path, text: str, private: bool) -> bool:
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600 if private else 0o666)
-        with open(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
     except FileExistsError:
         return False
+    try:
+        with open(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+    except BaseException:
+        path.unlink()  # half of it would count as written the next time
+        raise
     return True

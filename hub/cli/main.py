@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import sys
+from io import TextIOWrapper
 from typing import Annotated
 
 import typer
@@ -136,6 +138,8 @@ def options(
 def main() -> None:
     """Run the command line; an expected error prints one line and exits with status 1."""
     wait_asleep()
+    if isinstance(sys.stdout, TextIOWrapper):  # what its encoding lacks is written as an escape, as on stderr
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         app()
     except HubError as error:

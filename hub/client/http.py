@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import ssl
 from collections.abc import Iterator, Mapping, Sequence
@@ -111,7 +112,7 @@ class ServerClient:
     def stream(self, deployment: str, request: Mapping[str, Any]) -> Iterator[str | Json]:
         path = f"/v1/deployments/{_part(deployment)}/predict"
         try:
-            with connect_sse(self._http, "POST", path, json=dict(request)) as source:
+            with connect_sse(self._http, "POST", path, **_sent_as_json(dict(request))) as source:
                 if not source.response.is_success:
                     source.response.read()
                     raise error_of(_json_of(source.response))
@@ -215,7 +216,7 @@ class ServerClient:
         raise error_of(answer)
 
     def _reply(self, method: str, path: str, body: Json | None = None) -> httpx.Response:
-        return self._sent(method, path, json=body)
+        return self._sent(method, path, **({} if body is None else _sent_as_json(body)))
 
     def _sent(self, method: str, path: str, **content: Any) -> httpx.Response:
         try:
@@ -226,6 +227,21 @@ class ServerClient:
             raise NotReady(
                 f"The server at {self.url} cannot be reached: {error}. Is `hub serve` running there?"
             ) from None
+
+
+def _sent_as_json(body: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments of a request that carry a body.
+
+    Raises:
+        BadRequest: it has a number or a text that JSON in UTF-8 cannot have.
+    """
+    try:
+        content = json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+    except ValueError:
+        raise BadRequest(
+            "The request has a number that is not finite, or text that is not UTF-8: JSON can have neither."
+        ) from None
+    return {"content": content, "headers": {"content-type": "application/json"}}
 
 
 def _json_of(reply: httpx.Response) -> Any:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+
 from hub.errors.base import HubError
 
 
@@ -127,6 +129,8 @@ class HostFault(HubError):
     @classmethod
     def of(cls, error: OSError) -> HostFault:
         """Build the message from the operating system's error and the file."""
-        where = f" ({error.filename})" if error.filename else ""
+        is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        name = (error.filename2 if is_full else None) or error.filename  # of a copy, the second is written
+        where = f" ({name})" if name else ""
         what = f"{error.strerror or error}{where}"
         return cls(f"{what}. Check permissions and free space; state is in the folder HUB_HOME.")

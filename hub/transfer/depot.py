@@ -34,7 +34,7 @@ def opened(url: str, mode: str, *, private: bool = False) -> Iterator[IO[bytes]]
     `private`: only the owner can read a local one.
 
     Raises:
-        BadRequest: it is no URL of a file system.
+        BadRequest: it is no URL of a file system, or a folder is to be written.
         MissingExtra: it is on S3, and s3fs is not installed.
         NotFound: there is no such file.
         SourceUnavailable: it cannot be reached, or denies access.
@@ -44,6 +44,8 @@ def opened(url: str, mode: str, *, private: bool = False) -> Iterator[IO[bytes]]
         with _opened_remote(url, mode) as stream:
             yield stream
     elif "w" in mode:
+        if Path(path).is_dir():  # of "" as well
+            raise BadRequest(f"{path or 'An empty path'} is a folder. Name a file.")
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         with replacing(Path(path), private=private, durable=True) as aside, aside.open("wb") as stream:
             yield stream
@@ -56,6 +58,7 @@ def opened(url: str, mode: str, *, private: bool = False) -> Iterator[IO[bytes]]
 
 @contextmanager
 def _opened_remote(url: str, mode: str) -> Iterator[IO[bytes]]:
+    """Open a file; what is at the URL stays as it was unless the block succeeds."""
     fs, path = file_system(url)
     try:
         with _written(fs, path, mode) if "w" in mode else fs.open(path, mode) as file:
@@ -121,9 +124,15 @@ def file_system(url: str) -> tuple[Any, str]:
 
 
 class Depot:
-    """The archives at a URL."""
+    """The archives at a URL.
+
+    Raises:
+        BadRequest: the URL is empty.
+    """
 
     def __init__(self, url: str) -> None:
+        if not url:
+            raise BadRequest("The URL of the folder is empty.")
         self._url = url.rstrip("/")
         self.shown = shown_url(self._url)
 

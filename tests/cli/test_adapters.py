@@ -204,6 +204,7 @@ def test_show_has_all_details_of_a_version(imported: str) -> None:
 
 
 def test_removing_asks_first(imported: str) -> None:
+    assert "--yes" in refused(BadRequest, "rm", imported, "--json")
     assert hub("rm", imported, answer="n\n").exit_code == 1
     assert stored() == [imported]
     result = hub("rm", imported, answer="y\n")

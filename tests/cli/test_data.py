@@ -13,7 +13,7 @@ from typer.testing import CliRunner, Result
 from hub.bases.cache import Bases
 from hub.cli.main import app
 from hub.config import find_home
-from hub.errors import Conflict
+from hub.errors import BadData, Conflict
 from hub.store.store import Store
 
 RECIPE = """
@@ -145,3 +145,10 @@ def test_prepare_and_train_agree_about_every_row(
         assert report["data_report"]["invalid"] == data.invalid_rows == 4
         assert report["rows"]["train"] + report["rows"]["validation"] == data.train_rows
         assert report["rows"]["held_out"] == data.eval_rows
+
+
+@pytest.mark.parametrize("command", [("data", "inspect"), ("recipe", "new", "classification")])
+def test_an_empty_source_is_named(command: tuple[str, ...]) -> None:
+    result = CliRunner().invoke(app, [*command, ""])
+    assert isinstance(result.exception, BadData)
+    assert "is empty" in str(result.exception)

@@ -266,6 +266,7 @@ def test_an_export_without_texts_labels_or_a_known_format_is_refused(desk, answe
 def test_clearing_asks_first_and_prints_the_count(desk, answered) -> None:
     version = desk()
     answered(version, FILM, "positive"), answered(version, FILM, None)
+    assert isinstance(refuse("feedback", "clear", "desk", "--json"), BadRequest)
     assert CliRunner().invoke(app, ["feedback", "clear", "desk"], input="n\n").exit_code == 1
     assert json.loads(hub("feedback", "clear", "desk", "--yes", "--json")) == {
         "deployment": "desk",

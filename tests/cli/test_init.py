@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 import tomllib
 from collections import Counter
 from pathlib import Path
@@ -85,6 +87,19 @@ def test_files_that_are_there_are_kept(tmp_path: Path) -> None:
     outcome = json.loads(result.stdout)
     assert outcome["workspace"] == str(tmp_path)
     assert sorted(Path(path).name for path in outcome["files"]) == ["hub.toml", "recipe.yaml", "tickets.csv"]
+
+
+def test_a_workspace_on_a_full_disk_is_complete_after_the_next_attempt(tmp_path: Path) -> None:
+    code = (
+        "import resource as r; r.setrlimit(r.RLIMIT_FSIZE, (300, 300)); from hub.cli.main import main; main()"
+    )
+    command = [sys.executable, "-c", code, "init", str(tmp_path / "full")]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert (done.returncode, "host_fault" in done.stderr) == (1, True)
+    for name in ("full", "other"):
+        assert hub("init", str(tmp_path / name)).exit_code == 0
+    for file in ("hub.toml", "adapters/example/recipe.yaml", "adapters/example/tickets.csv"):
+        assert (tmp_path / "full" / file).read_bytes() == (tmp_path / "other" / file).read_bytes()
 
 
 def test_the_example_is_a_recipe_over_balanced_rows(tmp_path: Path) -> None:

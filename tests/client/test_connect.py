@@ -162,3 +162,14 @@ def test_a_server_that_cannot_be_reached_is_not_ready(url) -> None:
 def test_a_url_that_is_none_is_refused() -> None:
     with pytest.raises(BadRequest, match="URL"), connect(load_settings(), "http://[::1"):
         pass
+
+
+@pytest.mark.parametrize("value", [float("nan"), "a\udcff"])  # the latter: an argument that is not UTF-8
+@pytest.mark.parametrize("ask", ["predict", "stream"])
+def test_a_request_that_json_cannot_have_is_refused(server, ask: str, value: object) -> None:
+    with connect(load_settings(), server.url) as client, pytest.raises(BadRequest, match="JSON"):
+        list(
+            client.predict("mood", [{"text": value}])
+            if ask == "predict"
+            else client.stream("mood", {"text": value})
+        )

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hub.api import HeadKind
 from hub.cli.context import Context
 from hub.config import Settings, load_settings
-from hub.errors import BadAdapter, BaseMismatch, Conflict, HubError, NotFound
+from hub.errors import BadAdapter, BadRequest, BaseMismatch, Conflict, HubError, NotFound
 from hub.keys import Scopes
 from hub.names import parse_version_ref
 from hub.store.catalog.keys import ApiKeys
@@ -97,6 +97,20 @@ def test_what_fails_while_it_is_written_leaves_nothing(place: str, tmp_path: Pat
         raise BadAdapter("a version is damaged")
     with pytest.raises(NotFound), opened(url, "rb"):
         pass
+
+
+@pytest.mark.parametrize("name", ["", "backups"])
+def test_a_backup_is_no_folder(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("backups").mkdir()
+    with pytest.raises(BadRequest, match="is a folder"), opened(name, "wb"):
+        pass
+
+
+def test_a_depot_has_a_url(staging: FakeHome) -> None:
+    staging.add("mood", seed=1)
+    with pytest.raises(BadRequest, match="is empty"):
+        push_to_depot(staging.store, "mood@1", "")
 
 
 @pytest.mark.parametrize("size", [4, 7 << 20])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import sys
 from collections.abc import Iterator, Sequence
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
 
-from hub.errors import HubError
+from hub.errors import BadRequest, HubError
 from hub.visible import visible, visible_json
 
 if TYPE_CHECKING:
@@ -21,10 +22,12 @@ if TYPE_CHECKING:
 __all__ = [
     "JSON_FLAG",
     "Bars",
+    "confirm",
     "error_console",
     "escape",
     "fail",
     "grid",
+    "json_text",
     "print_json",
     "progress",
     "say",
@@ -61,7 +64,13 @@ def write_piece(text: str) -> None:
 
 def print_json(value: Any) -> None:
     """Print one JSON document on stdout."""
-    sys.stdout.write(visible_json(json.dumps(value, indent=2, ensure_ascii=False, default=str)) + "\n")
+    sys.stdout.write(json_text(value, indent=2) + "\n")
+
+
+def json_text(value: Any, indent: int | None = None) -> str:
+    """Return a value as JSON for stdout, in ASCII unless that is in UTF-8."""
+    is_utf8 = codecs.lookup(sys.stdout.encoding or "utf-8").name == "utf-8"
+    return visible_json(json.dumps(value, indent=indent, ensure_ascii=not is_utf8, default=str))
 
 
 def table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
@@ -106,6 +115,17 @@ def error_console() -> Console:
             return super().status(escape(_one_line(str(status))), **options)
 
     return Visible(stderr=True, highlight=False, soft_wrap=True)
+
+
+def confirm(question: str, as_json: bool) -> None:
+    """Ask whether to go on; any other answer than yes ends the command.
+
+    Raises:
+        BadRequest: stdout is for JSON alone, where nobody may be there to answer.
+    """
+    if as_json:
+        raise BadRequest("Give --yes beside --json.")
+    typer.confirm(question, abort=True, err=True)
 
 
 class Bars:

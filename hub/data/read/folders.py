@@ -28,8 +28,10 @@ def files_of(location: str, folder: Path) -> Sequence[str | FileFolder]:
     """Return the files of a source: the source itself, or the contents of a folder.
 
     Raises:
-        BadData: a folder has no readable file, or files of two kinds.
+        BadData: a folder has no readable file, or files of two kinds; or the source is empty.
     """
+    if not location:
+        raise BadData("The name of the file, folder or other source is empty.")
     path = folder / expanded(location)
     if (scheme_of(location) and (is_url(location) or fetches(scheme_of(location)))) or not path.is_dir():
         return [location]

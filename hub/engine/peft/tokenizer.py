@@ -42,7 +42,7 @@ def check_tokenizer(folder: Path, base: Base, kind: HeadKind) -> None:
     )
     remove = f"If the adapter was trained with the base's tokenizer, remove {', '.join(files)} from {folder}."
     rows = AutoConfig.from_pretrained(base.path, local_files_only=True).vocab_size
-    if (needed := max(theirs.get_vocab().values()) + 1) > rows:
+    if (needed := max(theirs.get_vocab().values(), default=-1) + 1) > rows:
         raise BadAdapter(
             f"{found} It needs {needed} embeddings and the base has {rows}, so the adapter cannot be served "
             f"on this base. {remove}"

@@ -216,6 +216,8 @@ class Residency:
             load = self._begin(version, again)
             if self._loads.join(load, max_waiters):
                 return load
+            if load.future.done():
+                load.future.result()  # raises why it could not be started, as it could not be the next time
 
     def _refuse_late(self, load: Load) -> None:
         """Raise NotReady if the load has already taken longer than a caller waits."""

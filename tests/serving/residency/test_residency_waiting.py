@@ -435,3 +435,38 @@ def test_closing_leaves_a_load_that_hangs_behind_and_it_writes_nothing(rig, monk
         future.result(10)
     assert one.engine.content == {}
     assert one.slots.in_use == 0
+
+
+def at_most(times: int, call):
+    counts = iter(range(times))
+
+    def limited(*given):
+        assert next(counts, None) is not None, "it is tried for ever"
+        return call(*given)
+
+    return limited
+
+
+@pytest.mark.parametrize("way", ["wait", "held"])
+def test_a_load_that_is_refused_at_once_is_not_tried_for_ever(rig, monkeypatch, way: str) -> None:
+    """A bulk job did not end on Ctrl-C: its loop asked the closed residency again and again."""
+    one = rig()
+    one.residency.close()
+    monkeypatch.setattr(one.residency, "_begin", at_most(3, one.residency._begin))
+    with pytest.raises(NotReady, match="shutting down"):
+        if way == "wait":
+            asyncio.run(one.residency.wait(version("a")))
+        else:
+            one.residency.held(version("a")).__enter__()
+
+
+def test_a_load_that_gets_no_thread_is_not_tried_for_ever(rig, monkeypatch) -> None:
+    one = rig()
+
+    def start(self: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(one.residency, "_begin", at_most(3, one.residency._begin))
+    with monkeypatch.context() as patched, pytest.raises(Overloaded, match="no more threads"):
+        patched.setattr(loads.threading.Thread, "start", start)
+        one.residency.held(version("a")).__enter__()

@@ -68,6 +68,8 @@ class ServerClient:
             )
         except httpx.InvalidURL as error:
             raise BadRequest(f"{url!r} is not the URL of a server: {error}.") from None
+        if self._http.base_url.scheme not in ("http", "https"):
+            raise BadRequest(f"{url!r} is not the URL of a server, such as http://127.0.0.1:3000.")
 
     def __enter__(self) -> ServerClient:
         return self

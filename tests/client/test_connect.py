@@ -64,6 +64,12 @@ def note(url: str, pid: int) -> None:
     server_file.write(home, server_file.ServerRecord(url, pid, "2026-01-01T00:00:00+00:00"))
 
 
+@pytest.mark.parametrize("url", ["foo", "localhost:3977", "ftp://host", "//host"])
+def test_what_is_no_url_of_a_server_is_told(url: str) -> None:
+    with pytest.raises(BadRequest, match="is not the URL of a server"), connect(load_settings(), url):
+        pass
+
+
 def test_the_server_of_this_home_is_found_and_shown_the_key_that_is_kept_here(server) -> None:
     note(server.url, os.getpid())
     (load_settings().home / "admin.key").write_text("local-key\n")

@@ -38,6 +38,7 @@ log = logging.getLogger(__name__)
 
 POLL_S = 1.0
 SWEEP_S = 60.0
+RETRY_S = 60.0  # until the next process, where one could not be started
 MAX_CRASHES = 3  # of the processes of one job
 MAX_ATTEMPTS = 20  # a job that ends the server each time is not started for ever
 MAX_REASON = 1000  # characters, as the server limits it
@@ -63,6 +64,7 @@ class JobRunner:
         self._runs: dict[str, _JobRun] = {}
         self._crashes: Counter[str] = Counter()
         self._swept = 0.0
+        self._start_at = 0.0  # monotonic: after a process that could not be started
         self._task = PeriodicTask("Training jobs", self._work, POLL_S, last=self._stop)
 
     def start(self) -> None:
@@ -88,7 +90,7 @@ class JobRunner:
             files.remove_expired()
             files.remove_orphans()
             self._sweep(jobs)
-        if self._settings.jobs.concurrent:
+        if self._settings.jobs.concurrent and time.monotonic() >= self._start_at:
             for job in jobs.active():
                 if job.id not in self._runs:
                     self._try(job, jobs, files)
@@ -117,8 +119,13 @@ class JobRunner:
             self._failed(jobs, taken, owner, f"The job was started {MAX_ATTEMPTS} times and did not end.")
             _release(locks)
             return
-        folder.make()
-        process = self._spawn(Order(self._settings_of_job(), job.id, owner, stage, os.getpid()))
+        try:
+            folder.make()
+            process = self._spawn(Order(self._settings_of_job(), job.id, owner, stage, os.getpid()))
+        except OSError:  # no memory, or a full disk: each attempt counts
+            _release(locks)
+            self._start_at = time.monotonic() + RETRY_S
+            raise
         self._runs[job.id] = _JobRun(taken, owner, stage, folder, locks, process)
 
     def _spawn(self, order: Order) -> subprocess.Popen[bytes]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import subprocess
 import sys
+import time
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,7 +16,7 @@ from hub.config import Settings, load_settings
 from hub.errors import BadAdapter
 from hub.jobs.folder import JobFolder
 from hub.jobs.process import JobStage, Order
-from hub.jobs.runner import MAX_ATTEMPTS, MAX_CRASHES, JobRunner
+from hub.jobs.runner import MAX_ATTEMPTS, MAX_CRASHES, RETRY_S, JobRunner
 from hub.store.jobs.files import Files, NewFile
 from hub.store.jobs.jobs import Jobs, NewEvent
 from hub.store.jobs.records import EventKind, JobSpec, JobStatus, Page, TrainingJob
@@ -132,6 +134,27 @@ def test_a_job_that_is_started_again_and_again_fails(desk: Desk) -> None:
         desk.jobs.take(job.id, str(number))
     done = desk.ended(desk.runner(), job)
     assert done.status is JobStatus.FAILED and desk.orders == []
+
+
+def test_where_no_process_can_be_started_the_next_attempt_waits(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job, runner = desk.create(), desk.runner()
+    before = desk.jobs.get(job.id).attempts
+
+    def fail(*_: Any) -> None:
+        raise OSError(errno.ENOMEM, "Cannot allocate memory")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(JobRunner, "_spawn", fail)
+        with pytest.raises(OSError, match="allocate"):
+            runner._work()
+        runner._work()
+    assert desk.jobs.get(job.id).attempts == before + 1 and desk.orders == []
+    monkeypatch.setattr("hub.jobs.runner.time.monotonic", lambda: time.monotonic_ns() / 1e9 + RETRY_S)
+    runner._work()
+    assert len(desk.orders) == 1  # the locks of the failed attempt were given back
+    runner._stop()
 
 
 def test_a_cancelled_job_ends_with_its_process(desk: Desk) -> None:

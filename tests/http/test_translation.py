@@ -34,9 +34,10 @@ method: {rank: 16}
 train: {epochs: 40, batch_size: 6, learning_rate: 0.02, patience: 0, schedule: cosine, checkpoint_steps: 120}
 """
 # What the others do not learn with.
-FASTER = dict.fromkeys(
-    ("llama", "t5"), ("train.epochs=20", "train.learning_rate=0.03", "train.schedule=auto")
-)
+OWN_SETTINGS = {
+    "llama": ("train.epochs=20", "train.learning_rate=0.03", "train.schedule=auto"),
+    "t5": ("train.schedule=auto",),
+}
 TEXT = "- The dog 20.  The cat 21!\n\n\t1. the dog 22\r\n"
 
 
@@ -65,7 +66,7 @@ def result(family: str, home: Path) -> TrainResult:
     (home / "recipe.yaml").write_text(RECIPE)
     store = Store(home)
     return train(
-        load_recipe(home / "recipe.yaml", FASTER.get(family, ())),
+        load_recipe(home / "recipe.yaml", OWN_SETTINGS.get(family, ())),
         registry=Registry.load(),
         store=store,
         bases=store.bases,

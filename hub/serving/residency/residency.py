@@ -15,7 +15,7 @@ from typing import Any
 
 from hub.api import AdapterEvent
 from hub.engine.protocol import BARE_SLOT, AdapterWeights
-from hub.engine.slots.table import Lease, Reservation, SlotState, SlotTable, SlotView
+from hub.engine.slots.table import Lease, SlotState, SlotTable
 from hub.errors import EngineFailed, HubError, NotReady, Overloaded, SourceUnavailable
 from hub.serving.batching.base_workers import BaseWorker, BaseWorkers
 from hub.serving.batching.cost import LoadCost
@@ -25,6 +25,7 @@ from hub.serving.plugins.growth import loading
 from hub.serving.residency.adapter_cache import AdapterCache
 from hub.serving.residency.loads import MAX_WAITERS, Load, Loads
 from hub.serving.residency.reading import read_weights
+from hub.serving.residency.reserving import reserve
 from hub.store.peft.rank import MAX_RANK
 from hub.store.records import Version
 
@@ -32,8 +33,6 @@ __all__ = ["Residency"]
 
 log = logging.getLogger(__name__)
 
-DRAIN_AFTER_S = 0.05  # leases are short: most slots are idle before that
-SLOT_WAIT_S = 10.0
 RETRY_AFTER_S = 30.0  # requests do not retry a failed load before that
 RETRY_SOURCE_S = 2.0  # the same if its files could not be fetched, which is often temporary
 CLOSE_S = 10.0  # how long `close` waits for loads
@@ -291,7 +290,7 @@ class Residency:
         seconds = time.perf_counter() - began
         if self._closed:
             raise NotReady("The server is shutting down. Send the request again.")
-        reservation = _reserve(base_worker.slots, sha256, name, urgent=load.urgent)
+        reservation = reserve(base_worker.slots, sha256, name, urgent=load.urgent)
         if reservation is None:  # it was draining, and is resident again
             return False
         if reservation.evicted:
@@ -323,30 +322,3 @@ class Residency:
 
     def _report(self, base_worker: BaseWorker) -> None:
         self._meter.slots(base_worker.base.name, base_worker.slots.in_use, base_worker.slots.capacity)
-
-
-def _reserve(slots: SlotTable, sha256: str, name: str, *, urgent: bool) -> Reservation | None:
-    """Reserve a slot; while none is idle, wait, and every DRAIN_AFTER_S drain the first version to evict.
-
-    Raises:
-        Overloaded: no slot became free in time.
-    """
-    now = time.monotonic()
-    give_up_at, drain_at = now + SLOT_WAIT_S, now + DRAIN_AFTER_S
-    while True:
-        try:
-            return slots.reserve(sha256, name, urgent=urgent)
-        except Overloaded:
-            now = time.monotonic()
-            if now > give_up_at:
-                raise
-        if now >= drain_at:
-            drain_at = now + DRAIN_AFTER_S
-            if busy := _busy(slots):
-                slots.drain(busy[0].key, f"to make room for {name}")
-        slots.wait_for_room(min(drain_at, give_up_at) - now, urgent=urgent)
-
-
-def _busy(slots: SlotTable) -> list[SlotView]:
-    """Return the leased versions that may be drained, in the order of eviction."""
-    return [view for view in slots.view() if view.state is SlotState.RESIDENT and not view.pinned]

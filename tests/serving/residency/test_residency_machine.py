@@ -14,7 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from hub.engine.slots.table import Lease, SlotState
 from hub.errors import BadAdapter, NotReady, Overloaded
-from hub.serving.residency import loads, residency
+from hub.serving.residency import loads, reserving, residency
 from tests.serving.residency.test_residency_waiting import Rig, version
 from tests.support.slots import evictable
 from tests.support.waiting import until
@@ -29,7 +29,7 @@ class ResidencyMachine(RuleBasedStateMachine):
         super().__init__()
         self.patch = pytest.MonkeyPatch()
         self.patch.setattr(loads, "MAX_PARALLEL", 10)
-        self.patch.setattr(residency, "SLOT_WAIT_S", -1.0)
+        self.patch.setattr(reserving, "SLOT_WAIT_S", -1.0)
         self.patch.setattr(residency, "RETRY_AFTER_S", 3600.0)  # a slow machine is not to reach it
         self.rig = Rig(self.patch, slots=3, timeout_s=20.0)
         self.loop = asyncio.new_event_loop()

@@ -14,7 +14,7 @@ from hub.engine.slots.states import Fate
 from hub.engine.slots.table import SlotState, SlotTable
 from hub.errors import BadAdapter, EngineFailed, NotReady, Overloaded, SourceUnavailable
 from hub.serving.meter import Meter
-from hub.serving.residency import loads, residency
+from hub.serving.residency import loads, reserving, residency
 from hub.serving.residency.residency import Residency
 from tests.support.slots import evictable
 
@@ -299,7 +299,7 @@ def test_a_write_that_fails_leaves_its_slot_to_be_cleared(rig, monkeypatch) -> N
 
 
 def test_a_lack_of_slots_is_not_remembered_as_a_failure(rig, monkeypatch) -> None:
-    monkeypatch.setattr(residency, "SLOT_WAIT_S", 0.01)
+    monkeypatch.setattr(reserving, "SLOT_WAIT_S", 0.01)
     one = rig(slots=1)
     one.load("a")
     _, lease = one.residency.lease(version("a"))
@@ -311,8 +311,8 @@ def test_a_lack_of_slots_is_not_remembered_as_a_failure(rig, monkeypatch) -> Non
 
 
 def test_a_load_goes_on_when_a_lease_ends_and_does_not_poll(rig, monkeypatch, until) -> None:
-    monkeypatch.setattr(residency, "DRAIN_AFTER_S", 60.0)
-    monkeypatch.setattr(residency, "SLOT_WAIT_S", 60.0)
+    monkeypatch.setattr(reserving, "DRAIN_AFTER_S", 60.0)
+    monkeypatch.setattr(reserving, "SLOT_WAIT_S", 60.0)
     one = rig(slots=1)
     one.load("a")
     _, lease = one.residency.lease(version("a"))

@@ -63,8 +63,8 @@ def parse_scalar(text: str) -> Any:
         ValueError: the text is not valid YAML.
     """
     try:
-        return yaml.safe_load(text)
-    except (yaml.YAMLError, RecursionError) as error:
+        return _Builder(Path()).build(text).value
+    except (yaml.YAMLError, RecursionError, BadRecipe) as error:
         raise ValueError(f"{text!r} is not a YAML value: quote it") from error
 
 
@@ -92,7 +92,18 @@ class _Builder:
         if isinstance(node, yaml.SequenceNode):
             self.refuse_tag(node, "seq")
             return [self.value(item, (*at, index)) for index, item in enumerate(node.value)]
-        return self.scalars.construct_object(node)
+        return self.scalar(node)
+
+    def scalar(self, node: yaml.Node) -> Any:
+        try:
+            return self.scalars.construct_object(node)
+        except yaml.YAMLError:
+            raise
+        except Exception as error:  # PyYAML lets through what int(), date() and so on raise
+            raise BadRecipe(
+                f"{self.path}:{node.start_mark.line + 1}: {node.value[:60]!r} is not a valid "
+                f"{node.tag.rpartition(':')[2]}: quote it if it is a text."
+            ) from error
 
     def refuse_tag(self, node: yaml.Node, plain: str) -> None:
         if node.tag != f"tag:yaml.org,2002:{plain}":
@@ -101,15 +112,15 @@ class _Builder:
 
     def mapping(self, node: yaml.MappingNode, at: KeyPath) -> dict[Any, Any]:
         result: dict[Any, Any] = {}
+        first: dict[Any, int] = {}  # lines; 1, 1.0 and true are one key
         for key_node, value_node in node.value:
             line = key_node.start_mark.line + 1
             if not isinstance(key_node, yaml.ScalarNode):
                 raise BadRecipe(f"{self.path}:{line}: a key must be a plain word.")
-            key = self.scalars.construct_object(key_node)
+            key = self.scalar(key_node)
             here = (*at, key if isinstance(key, int) and not isinstance(key, bool) else str(key))
             if key in result:
-                first = self.lines[here]
-                raise BadRecipe(f"{self.path}:{line}: {key}: is set twice (first on line {first}).")
-            self.lines[here] = line
+                raise BadRecipe(f"{self.path}:{line}: {key}: is set twice (first on line {first[key]}).")
+            self.lines[here] = first[key] = line
             result[key] = self.value(value_node, here)
         return result

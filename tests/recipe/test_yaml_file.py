@@ -68,3 +68,29 @@ def test_scalars_are_typed() -> None:
     ]  # fmt: skip
     with pytest.raises(ValueError, match="quote it"):
         parse_scalar("[a")
+    with pytest.raises(ValueError, match="quote it"):
+        parse_scalar("!!bool maybe")
+
+
+@pytest.mark.parametrize("text", ["&a [*a]", "[&a [1,1,1], &b [*a,*a,*a]" + ", *b" * 3000 + "]"])
+def test_a_value_of_the_command_line_or_of_a_job_is_bounded_as_a_file_is(text: str) -> None:
+    with pytest.raises(ValueError, match="quote it"):
+        parse_scalar(text)
+
+
+@pytest.mark.parametrize(
+    "value", ["2024-02-30", "!!int abc", "!!bool maybe", "!!float ''", "!!timestamp x", "1" * 5000]
+)
+def test_a_scalar_that_python_cannot_make_is_named_with_its_line(tmp_path: Path, value: str) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text(f"a: 1\nb: {value}\n", encoding="utf-8")
+    with pytest.raises(BadRecipe, match=r"a\.yaml:2: .* is not a valid \w+: quote it"):
+        read_yaml(path)
+
+
+@pytest.mark.parametrize(("one", "other"), [("1", "true"), ("1", "1.0"), ("yes", "on")])
+def test_keys_that_are_equal_are_one_key(tmp_path: Path, one: str, other: str) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text(f"{one}: a\n{other}: b\n", encoding="utf-8")
+    with pytest.raises(BadRecipe, match=r"a\.yaml:2: .* is set twice \(first on line 1\)"):
+        read_yaml(path)

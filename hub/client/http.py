@@ -60,7 +60,7 @@ class ServerClient:
         self, url: str, key: str = "", verify: ssl.SSLContext | bool = True, *, own: bool = False
     ) -> None:
         self.url: str | None = url.rstrip("/")
-        headers = {"authorization": f"Bearer {key}"} if key else {}
+        headers = {"authorization": f"Bearer {_checked(key)}"} if key else {}
         timeout = httpx.Timeout(TIMEOUT_S, connect=10)
         try:
             self._http = httpx.Client(
@@ -229,6 +229,18 @@ class ServerClient:
             raise NotReady(
                 f"The server at {self.url} cannot be reached: {error}. Is `hub serve` running there?"
             ) from None
+
+
+def _checked(key: str) -> str:
+    """Return a key without white space around it, which files and secrets of others end with.
+
+    Raises:
+        BadRequest: a header cannot have it; the message does not quote it.
+    """
+    key = key.strip()
+    if not (key.isascii() and key.isprintable()):
+        raise BadRequest("HUB_KEY, or else serve.admin_key, has characters that no header can have.")
+    return key
 
 
 def _sent_as_json(body: Mapping[str, Any]) -> dict[str, Any]:

@@ -174,3 +174,20 @@ def test_a_request_that_json_cannot_have_is_refused(server, ask: str, value: obj
             if ask == "predict"
             else client.stream("mood", {"text": value})
         )
+
+
+def test_a_key_with_the_end_of_its_line_is_shown_without_it(server, monkeypatch) -> None:
+    monkeypatch.setenv("HUB_KEY", "named-key\r\n")
+    server.answer = (200, b'{"deployments": []}')
+    with connect(load_settings(), server.url) as client:
+        assert client.deployments() == []
+    assert server.seen[-1][1] == "Bearer named-key"
+
+
+@pytest.mark.parametrize("key", ["sec\nret", "s\u00e9cret", "sec\x7fret"])
+def test_a_key_that_no_header_can_have_is_refused_and_not_quoted(server, monkeypatch, key) -> None:
+    monkeypatch.setenv("HUB_KEY", key)
+    with pytest.raises(BadRequest, match="HUB_KEY") as caught, connect(load_settings(), server.url):
+        pass
+    assert key not in str(caught.value)
+    assert not server.seen

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from glob import has_magic
 from pathlib import Path
 from secrets import token_hex
 from tempfile import TemporaryDirectory
@@ -89,9 +90,14 @@ class OutputFolder:
             there = self._found()
             paths = {f"{self._root}/{_DONE}/{name}.json": name for name in outputs & there}
             known = [path for path, name in paths.items() if f"{_DONE}/{name}.json" in there]
-            found = self._fs.cat(known) if known else {}
-            records = {paths[path]: json.loads(data) for path, data in found.items()}
+            records = {paths[path]: json.loads(data) for path, data in self._contents(known).items()}
         return records
+
+    def _contents(self, paths: list[str]) -> dict[str, bytes]:
+        """Read files, many at once; `cat` takes a name with one of *?[ for a pattern."""
+        plain = [path for path in paths if not has_magic(path)]
+        found = self._fs.cat(plain) if plain else {}
+        return {**found, **{path: self._fs.cat_file(path) for path in paths if has_magic(path)}}
 
     @contextmanager
     def writing(self, name: str) -> Iterator[tuple[Path, Callable[[Any], None]]]:

@@ -42,6 +42,15 @@ def test_what_is_done_is_not_done_again(job, tmp_path, monkeypatch) -> None:
     assert job(tmp_path / "in").to_json()["resumed_files"] == 3
 
 
+@pytest.mark.parametrize("out", ["out", "out [new]"])
+def test_a_name_that_looks_like_a_pattern_is_resumed(job, tmp_path, out) -> None:
+    for name in ("report [final]", "report f", "what?"):
+        write_parquet(tmp_path / "in" / f"{name}.parquet", 5)
+    assert job(tmp_path / "in", out=out).to_json()["answered"] == 15
+    found = job(tmp_path / "in", out=out).to_json()
+    assert (found["answered"], found["resumed_files"]) == (15, 3)
+
+
 def test_a_process_that_is_killed_leaves_whole_files(home, job, tmp_path) -> None:
     """Killed in the middle of the second file: it is not there, and the job goes on with it."""
     for name in "ab":

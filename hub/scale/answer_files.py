@@ -89,7 +89,7 @@ class _Buffered:
         for key, value in flat.items():
             kinds = self.kinds.setdefault(key, set())
             if value is not None:
-                kinds.add(str if isinstance(value, int) and value.bit_length() > 63 else type(value))
+                kinds.add(_kind(value))
         self._rows.write(json.dumps(flat, ensure_ascii=False, default=str) + "\n")
 
     def close(self) -> None:
@@ -115,7 +115,7 @@ class _Parquet(_Buffered):
         import pyarrow.parquet as pq
 
         types = {name: _arrow_type(pa, kinds) for name, kinds in self.kinds.items()}
-        schema = pa.schema(list(types.items()))
+        schema = pa.schema([(_text(name), kind) for name, kind in types.items()])
         rows = self.rows()
         with pq.ParquetWriter(self.path, schema) as writer:
             while batch := list(islice(rows, ROWS_AT_ONCE)):
@@ -126,23 +126,34 @@ class _Parquet(_Buffered):
                 writer.write_table(pa.Table.from_arrays(columns, schema=schema))
 
 
+class _Long:
+    """The kind of an int64 that not every float64 equals."""
+
+
 def _arrow_type(pa: Any, kinds: set[type]) -> Any:
     """Return the Arrow type of a column whose values have these types; mixed types become text."""
     if not kinds:
         return pa.null()
-    for known, made in (({bool}, pa.bool_()), ({int}, pa.int64()), ({int, float}, pa.float64())):
+    for known, made in (({bool}, pa.bool_()), ({int, _Long}, pa.int64()), ({int, float}, pa.float64())):
         if kinds <= known:
             return made
     return pa.string()
 
 
+def _kind(value: Any) -> type:
+    if not isinstance(value, int) or value.bit_length() <= 53:
+        return type(value)
+    return _Long if value.bit_length() <= 63 else str
+
+
 def _typed(value: Any, is_text: bool) -> Any:
-    return value if value is None or not is_text or isinstance(value, str) else _text(value)
+    return value if value is None or not is_text else _text(value)
 
 
 def _flat(value: Any) -> Any:
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else value
+    return json.dumps(value, ensure_ascii=False, default=str) if isinstance(value, dict | list) else value
 
 
 def _text(value: object) -> str:
+    """Return a text that is valid UTF-8: JSON may hold half of a surrogate pair."""
     return str(value).encode("utf-8", "backslashreplace").decode()

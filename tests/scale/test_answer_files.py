@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,35 @@ def test_rows_come_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix:
         assert found[0]["mixed"] == "x"
         assert found[1]["mixed"] == "1"
         assert json.loads(found[1]["list"]) == [1]
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".jsonl", ".parquet"])
+@pytest.mark.parametrize(
+    ("values", "shown"),
+    [
+        (["half \ud83d", "\u00e9"], ["half \\ud83d", "\u00e9"]),
+        ([2**60 + 1, 0.5], [str(2**60 + 1), "0.5"]),
+        ([2**60 + 1, 1], [str(2**60 + 1), "1"]),
+        ([[date(2026, 1, 2)], {"raw": b"ab"}], ['["2026-01-02"]', '{"raw": "b\'ab\'"}']),
+    ],
+)
+def test_any_value_that_a_file_can_hold_is_written(
+    tmp_path: Path, suffix: str, values: Any, shown: Any
+) -> None:
+    path = tmp_path / f"out{suffix}"
+    with open_answers(path, suffix) as answers:
+        for value in values:
+            answers.add({"value": value})
+    if suffix == ".jsonl":
+        assert len(read(path)) == len(values)
+    else:
+        assert [str(row["value"]) for row in read(path)] == shown
+
+
+def test_a_name_of_a_column_that_is_no_utf8_is_written_as_its_escape(tmp_path: Path) -> None:
+    with open_answers(tmp_path / "out.parquet", ".parquet") as answers:
+        answers.add({"a\udc80": 1})
+    assert read(tmp_path / "out.parquet") == [{"a\\udc80": 1}]
 
 
 def read(path: Path) -> list[dict[str, Any]]:

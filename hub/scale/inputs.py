@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +21,7 @@ __all__ = [
     "BulkData",
     "BulkPart",
     "InputFile",
+    "cells_of",
     "columns_of",
     "open_rows",
     "parquet_file",
@@ -189,6 +190,32 @@ def record_batches(opened: Any, part: BulkPart, rows: int) -> Iterator[Any]:
         if batch is None:
             return
         yield batch
+
+
+def cells_of(batch: Any, file: InputFile, wanted: Collection[str] | None = None) -> list[dict[str, Any]]:
+    """Return the rows of a record batch as Python values; `wanted` names columns, None: all.
+
+    Raises:
+        BadData: a wanted column is there twice, or has a value that Python has not, such as a year 30,000.
+    """
+    import pyarrow as pa
+
+    columns: dict[str, list[Any]] = {}
+    for name, column in zip(batch.schema.names, batch.columns, strict=True):
+        if wanted is not None and name not in wanted:
+            continue
+        if wanted is not None and name in columns:
+            raise BadData(f"{file.name}: has more than one column {name!r}. Rename all but one.")
+        try:
+            columns[name] = column.to_pylist()
+        except (pa.ArrowException, ValueError, OverflowError) as error:
+            raise BadData(
+                f"{file.name}: the column {name!r} has a value that can be kept in Parquet only "
+                f"({type(error).__name__}). Write Parquet, or leave the column out."
+            ) from None
+    if not columns:
+        return [{} for _ in range(batch.num_rows)]
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 
 def columns_of(

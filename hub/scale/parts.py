@@ -17,7 +17,15 @@ from hub.data.read.request_cells import UnusableCells, request_fields
 from hub.errors import BadData, EngineFailed, HubError
 from hub.scale.answer_files import open_answers
 from hub.scale.columns import AnswerColumns, arrow_column, arrow_type
-from hub.scale.inputs import BulkData, BulkPart, columns_of, open_rows, parquet_file, record_batches
+from hub.scale.inputs import (
+    BulkData,
+    BulkPart,
+    cells_of,
+    columns_of,
+    open_rows,
+    parquet_file,
+    record_batches,
+)
 from hub.scale.job import BulkJob
 from hub.scale.outputs import OutputFolder
 from hub.scale.rows import RowAnswer, RowRequest, Rows
@@ -129,7 +137,7 @@ class PartRunner:
         row = 0
         wanted = {self._job.columns.get(name, name) for name in self._schema["properties"]}
         for batch in record_batches(opened, part, ROWS_PER_BLOCK):
-            cells = batch.select([name for name in batch.schema.names if name in wanted]).to_pylist()
+            cells = cells_of(batch, part.file, wanted)
             lines = range(row + 1, row + 1 + batch.num_rows)
             row += batch.num_rows
             size = part.bytes * batch.num_rows // max(part.rows, 1)
@@ -188,7 +196,7 @@ class PartRunner:
         with open_answers(aside, suffix) as file:
 
             def write(block: _Block, answers: list[list[RowAnswer]]) -> list[str | None]:
-                cells = block.batch.to_pylist() if block.batch is not None else block.cells
+                cells = block.cells if block.batch is None else cells_of(block.batch, part.file)
                 rows = columns.rows(answers)
                 for before, row in zip(cells, rows, strict=True):
                     file.add({**before, **row})

@@ -8,10 +8,12 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from hub.config import load_settings
-from hub.errors import BadRequest, EngineFailed
+from hub.errors import BadData, BadRequest, EngineFailed
 from hub.registry.host import Registry
 from hub.scale import parts
 from hub.scale.inputs import BulkData, parts_of
@@ -47,11 +49,17 @@ class CountingRows:
 def runner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(parts, "ROWS_PER_BLOCK", BLOCK)
 
-    def run(source: Path, answer: RowAnswer) -> CountingRows:
+    def run(source: Path, answer: RowAnswer, format: str = "") -> CountingRows:
         data, rows = BulkData(str(source)), CountingRows(answer)
-        made = parts_of(data, {}, {"text": "text"}, format="", rows_per_part=10_000)
+        made = parts_of(data, {}, {"text": "text"}, format=format, rows_per_part=10_000)
         job = BulkJob(
-            deployments=("mood",), versions=(), data="", output_format="", columns={}, reading={}, parts=made
+            deployments=("mood",),
+            versions=(),
+            data="",
+            output_format=format,
+            columns={},
+            reading={},
+            parts=made,
         )
         runner = PartRunner(job, data, OutputFolder(str(tmp_path / "out")), rows)  # type: ignore[arg-type]
         for part in made:
@@ -99,3 +107,19 @@ def test_a_column_that_first_appears_in_a_late_row_is_kept(runner, tmp_path, pac
     )
     assert {row["predicted_label"] for row in found} == {"positive"}
     assert "label" not in found[0]
+
+
+def test_a_column_that_is_there_twice_is_named(runner, tmp_path) -> None:
+    path = tmp_path / "in.parquet"
+    pq.write_table(pa.table([pa.array(["a"]), pa.array(["b"])], names=["text", "text"]), path)
+    with pytest.raises(BadData, match=r"in\.parquet: has more than one column 'text'"):
+        runner(path, {"label": "positive"})
+
+
+def test_values_that_only_parquet_has_are_kept_there_and_named_elsewhere(runner, tmp_path) -> None:
+    path, late = tmp_path / "in.parquet", pa.array([2**24], pa.date32())
+    pq.write_table(pa.table({"text": ["a"], "day": late}), path)
+    with pytest.raises(BadData, match=r"in\.parquet: the column 'day' .* Write Parquet"):
+        runner(path, {"label": "positive"}, format="csv")
+    runner(path, {"label": "positive"})
+    assert pq.read_table(tmp_path / "out" / "in.parquet").column("day").combine_chunks() == late

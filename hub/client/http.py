@@ -50,6 +50,13 @@ def verify_server(settings: Settings) -> ssl.SSLContext | bool:
     return found.verify() if found else True
 
 
+class _Answer(dict[str, Any]):
+    """A JSON object; one without a key that is read is another server's, and BadRequest says so."""
+
+    def __missing__(self, key: str) -> Any:
+        raise error_of(None)
+
+
 class ServerClient:
     """A client over HTTP; a server's error is raised as the class that has its code.
 
@@ -214,7 +221,7 @@ class ServerClient:
         reply = self._reply(method, path, body)
         answer = _json_of(reply)
         if reply.is_success and isinstance(answer, dict):
-            return answer
+            return _Answer(answer)
         raise error_of(answer)
 
     def _reply(self, method: str, path: str, body: Json | None = None) -> httpx.Response:

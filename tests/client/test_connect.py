@@ -191,3 +191,10 @@ def test_a_key_that_no_header_can_have_is_refused_and_not_quoted(server, monkeyp
         pass
     assert key not in str(caught.value)
     assert not server.seen
+
+
+@pytest.mark.parametrize("call", ["deployments", "replicas", "job_list"])
+def test_json_of_another_server_is_told_apart(server, call) -> None:
+    server.answer = (200, b'{"status": "ok"}')
+    with connect(load_settings(), server.url) as client, pytest.raises(BadRequest, match="GraftHub"):
+        client.jobs(1) if call == "job_list" else getattr(client, call)()

@@ -34,11 +34,12 @@ _ENCODER_DECODERS = frozenset({
     "bart", "blenderbot", "led", "longt5", "m2m_100", "marian", "mbart", "mt5", "pegasus", "prophetnet",
     "t5", "umt5"
 })
-# fmt: on
 # The position embeddings of these types begin after the padding index.
-_OFFSET_POSITIONS = frozenset(
-    {"camembert", "roberta", "roberta-prelayernorm", "xlm-roberta", "xlm-roberta-xl"}
-)
+_OFFSET_POSITIONS = frozenset({
+    "camembert", "data2vec-text", "esm", "ibert", "layoutlmv3", "lilt", "longformer", "luke", "markuplm",
+    "mpnet", "roberta", "roberta-prelayernorm", "xlm-roberta", "xlm-roberta-xl", "xmod"
+})
+# fmt: on
 _LENGTH_KEYS = ("max_position_embeddings", "n_positions", "max_sequence_length", "n_ctx")
 _OUTPUT_LAYERS = ("lm_head.weight", "embed_out.weight")
 _EMBEDDINGS = (

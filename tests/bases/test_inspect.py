@@ -52,6 +52,8 @@ def test_the_kind_is_told_from_the_config(model_folder, config, kind: BaseKind) 
         ({"model_type": "roberta", "max_position_embeddings": 514, "pad_token_id": 1}, {}, 512),
         ({"model_type": "roberta", "max_position_embeddings": 513, "pad_token_id": 0}, {}, 512),
         ({"model_type": "xlm-roberta", "max_position_embeddings": 514}, {}, 512),
+        ({"model_type": "mpnet", "max_position_embeddings": 514}, {}, 512),
+        ({"model_type": "longformer", "max_position_embeddings": 4098, "pad_token_id": 1}, {}, 4096),
         ({"max_position_embeddings": None, "n_positions": 1024}, {}, 1024),
         ({"max_position_embeddings": None}, {}, 512),
     ],

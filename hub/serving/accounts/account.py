@@ -24,14 +24,19 @@ class Account:
 
     def __init__(self, id: str, limits: KeyLimits, clock: Callable[[], float] = time.monotonic) -> None:
         self.id = id
-        self.limits = limits
         self._clock = clock
         self._lock = threading.Lock()
         self._in_flight = 0
         self._usage: dict[Day, KeyUsage] = {}
-        now = clock()
-        self._requests = _bucket(limits.requests_per_minute, now)
-        self._rows = _bucket(limits.rows_per_minute, now)
+        self.limit(limits)
+
+    def limit(self, limits: KeyLimits) -> None:
+        """Set the limits, which start anew; requests in flight still count."""
+        with self._lock:
+            now = self._clock()
+            self.limits = limits
+            self._requests = _bucket(limits.requests_per_minute, now)
+            self._rows = _bucket(limits.rows_per_minute, now)
 
     def flow(self, deployment: str) -> Flow:
         """Return the flow of this caller's rows to a deployment."""
@@ -111,11 +116,10 @@ class Accounts:
     def of(self, caller: str, limits: KeyLimits) -> Account:
         """Return the account of a caller; a change of its limits starts them anew."""
         account = self._accounts.get(caller)
-        if account is None or account.limits != limits:
-            old, account = account, Account(caller, limits)
-            if old:
-                account._usage = old.take()
-            self._accounts[caller] = account
+        if account is None:
+            account = self._accounts[caller] = Account(caller, limits)
+        elif account.limits != limits:
+            account.limit(limits)
         return account
 
     def take(self) -> dict[tuple[str, Day], KeyUsage]:

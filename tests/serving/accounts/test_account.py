@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from hub.errors import RateLimited
 from hub.serving.accounts import account as module
 from hub.serving.accounts.account import Accounts
 from hub.store.catalog.keys import KeyLimits, KeyUsage
@@ -35,3 +36,16 @@ def test_counts_are_of_the_day_on_which_they_were_made(today: Days) -> None:
     accounts.take()
     caller.end(failed=False)
     assert accounts.take() == {}, "nothing is written where nothing was counted"
+
+
+def test_a_request_in_flight_still_counts_after_its_limits_were_changed(today: Days) -> None:
+    accounts = Accounts()
+    before = accounts.of("a", KeyLimits())
+    before.begin()
+    after = accounts.of("a", KeyLimits(concurrency=1))
+    before.generated(7)
+    with pytest.raises(RateLimited, match="1 requests at a time"):
+        after.begin()
+    before.end(failed=True)
+    after.begin()
+    assert accounts.take() == {("a", today[0]): KeyUsage(requests=2, refused=1, errors=1, tokens_out=7)}

@@ -8,7 +8,7 @@ from typing import Any
 
 from hub.api import ImageInput, Pooling
 from hub.bases.base import Base, BaseKind
-from hub.bases.fingerprint import read_json
+from hub.bases.fingerprint import is_model_file, read_json
 from hub.bases.images import VISION, image_input
 from hub.bases.pooling import read_pooling
 from hub.bases.weights_file import read_header
@@ -185,12 +185,17 @@ def _weight_files(folder: Path) -> list[Path]:
     if not index.is_file():
         raise BadBase(f"{folder} has no model.safetensors.")
     shards = read_json(index).get("weight_map")
-    names = {str(name) for name in shards.values()} if isinstance(shards, dict) else set()
-    if missing := sorted(name for name in names if not (folder / Path(name).name).is_file()):
+    names = sorted({str(name) for name in shards.values()} if isinstance(shards, dict) else ())
+    if outside := [name for name in names if not is_model_file(name)]:  # transformers would read it anywhere
+        raise BadBase(
+            f"{index} names {outside[0][:200]!r}, which is not a file of weights beside it, such as "
+            "model-00001-of-00002.safetensors."
+        )
+    if missing := [name for name in names if not (folder / name).is_file()]:
         raise BadBase(f"{folder} lacks the weight files {', '.join(missing)} that {index.name} names.")
     if not names:
         raise BadBase(f"{index} names no weight file.")
-    return [folder / Path(name).name for name in sorted(names)]
+    return [folder / name for name in names]
 
 
 def _kind(config: dict[str, Any], model_type: str) -> BaseKind:

@@ -199,7 +199,8 @@ def _weight_files(folder: Path) -> list[Path]:
 
 
 def _kind(config: dict[str, Any], model_type: str) -> BaseKind:
-    architectures = [str(name) for name in config.get("architectures") or ()]
+    stated = config.get("architectures")
+    architectures = [str(name) for name in stated] if isinstance(stated, list) else []
     causal = any(name.endswith(("ForCausalLM", "LMHeadModel")) for name in architectures)
     # The decoder of an encoder-decoder (BartForCausalLM) has is_encoder_decoder false.
     half = causal and config.get("is_encoder_decoder") is False
@@ -211,11 +212,15 @@ def _kind(config: dict[str, Any], model_type: str) -> BaseKind:
 
 
 def _max_length(config: dict[str, Any], model_type: str, tokenizer: dict[str, Any]) -> int:
-    stated = [config[key] for key in _LENGTH_KEYS if isinstance(config.get(key), int)][:1]
+    stated = [config[key] for key in _LENGTH_KEYS if _is_number(config.get(key))][:1]
     if model_type in _OFFSET_POSITIONS:
         pad = config.get("pad_token_id")
-        stated = [length - (1 if pad is None else int(pad)) - 1 for length in stated]
+        stated = [length - (pad if _is_number(pad) else 1) - 1 for length in stated]
     limit = tokenizer.get("model_max_length")
-    if isinstance(limit, (int, float)) and 0 < limit < _NO_LIMIT:
+    if isinstance(limit, int | float) and not isinstance(limit, bool) and 0 < limit < _NO_LIMIT:
         stated.append(int(limit))
     return min((length for length in stated if length > 0), default=_DEFAULT_LENGTH)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)

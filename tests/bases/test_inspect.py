@@ -123,6 +123,15 @@ def test_an_index_that_names_weights_elsewhere_is_refused(model_folder, name: st
         check_model_folder(folder)
 
 
+@pytest.mark.parametrize("odd", [True, "x", [1], {"a": 1}, 0.5])
+@pytest.mark.parametrize("key", ["architectures", "pad_token_id", "max_position_embeddings"])
+def test_a_value_of_another_type_in_a_config_is_as_if_left_out(model_folder, key: str, odd: object) -> None:
+    config = {"model_type": "roberta", "max_position_embeddings": 514, "pad_token_id": 1}
+    facts = inspect_folder(model_folder(**config | {key: odd}))
+    assert facts.kind is BaseKind.ENCODER
+    assert (type(facts.max_length), facts.max_length) == (int, 512)
+
+
 def test_minilm_is_told_from_its_own_files(minilm) -> None:
     found = inspect_folder(minilm.path)
     assert (found.kind, found.model_type, found.max_length) == (BaseKind.ENCODER, "bert", 512)

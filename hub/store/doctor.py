@@ -230,7 +230,7 @@ def _unnamed(store: Store, named: set[str], partial_view: bool) -> Iterator[Find
         else:
             yield _unknown(path)
     for path in sorted(store.contents.folder.glob(".incoming-*")):
-        copy = "A private copy of an import that was stopped midway, or that runs right now."
+        copy = "A private copy of an import or a backup that was stopped midway, or that runs right now."
         yield Finding("content_unfinished", str(path), copy, Severity.INFO, _LATER)
 
 

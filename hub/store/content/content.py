@@ -64,7 +64,7 @@ class Contents:
         final = self.path(sha256)
         if self.blobs is None or content_hash(final, manifest.serving) == sha256:
             return final
-        with self._private() as private:
+        with self.private() as private:
             self.blobs.get(sha256, private)
             if content_hash(private, manifest.serving) != sha256:
                 raise BadAdapter(
@@ -83,13 +83,22 @@ class Contents:
         """
         if not source.is_dir():
             raise BadAdapter(f"{source} is not a folder: an adapter is a PEFT folder.")
-        with self._private() as private:
+        with self.private() as private:
             find_weights(source)
             for name in (CONFIG_FILE, WEIGHTS_FILE):
                 _copy(source / name, private / name)
             write_saved_names(private)
             _name_base(private, serving)
             yield private
+
+    @contextmanager
+    def private(self) -> Iterator[Path]:
+        """Make a private folder beside the contents, which is removed at the end."""
+        private = self._aside()
+        try:
+            yield private
+        finally:
+            shutil.rmtree(private, ignore_errors=True)
 
     def publish(self, files: Path, sha256: str, manifest: Manifest) -> None:
         """With a URL, upload the content unless it is intact there.
@@ -193,14 +202,6 @@ class Contents:
         """
         if self.blobs:
             self.blobs.release(sha256, self.owner)
-
-    @contextmanager
-    def _private(self) -> Iterator[Path]:
-        private = self._aside()
-        try:
-            yield private
-        finally:
-            shutil.rmtree(private, ignore_errors=True)
 
     def _aside(self) -> Path:
         self.folder.mkdir(parents=True, exist_ok=True)

@@ -224,18 +224,19 @@ def test_a_deployed_version_is_not_removed_nor_the_one_before(stocked: Store) ->
 
 
 def test_what_a_crash_left_is_swept_when_it_is_old(stocked: Store, peft_folder) -> None:
-    long_ago = time.time() - 7200
+    hours_ago, days_ago = (time.time() - hours * 3600 for hours in (2, 48))
     orphan = stocked.contents.folder / ("0" * 64)
     unknown = stocked.contents.folder / ("1" * 64)
     half = stocked.contents.folder / ".incoming-dead"
-    fresh = stocked.contents.folder / ".incoming-busy"
-    for folder in (orphan, unknown, half, fresh):
+    slow = stocked.contents.folder / ".incoming-busy"  # of an upload that takes hours
+    for folder in (orphan, unknown, half, slow):
         folder.mkdir()
     stocked.contents.note(orphan.name)
     note = stocked.contents.folder / f".unsettled-{orphan.name}"
     used = {version.sha256 for version in stocked.versions()}
-    for path in (orphan, unknown, half, note, *(stocked.contents.path(sha256) for sha256 in used)):
-        os.utime(path, (long_ago, long_ago))
+    for path in (orphan, unknown, slow, note, *(stocked.contents.path(sha256) for sha256 in used)):
+        os.utime(path, (hours_ago, hours_ago))
+    os.utime(half, (days_ago, days_ago))
     Store(stocked.home)
     assert kept(stocked) == used | {unknown.name, ".incoming-busy"}, "what no note names is not its own"
     assert not note.exists()

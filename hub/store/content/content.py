@@ -33,6 +33,7 @@ _INCOMING = ".incoming-"
 _NOTE = ".unsettled-"
 _REMOVAL = "removal"
 _ORPHAN_AGE = 3600.0  # seconds before something without a catalog row is removed
+_COPY_AGE = 86400.0  # seconds before a private copy is: longer than a slow upload of it may take
 
 
 class Contents:
@@ -158,9 +159,10 @@ class Contents:
         its row, so no content is between the two. A content without a row is removed only if a note marks
         it as unfinished; others belong to a lost catalog and stay.
         """
-        oldest = time.time() - _ORPHAN_AGE
+        now = time.time()
+        oldest = now - _ORPHAN_AGE
         for path in self.folder.glob(f"{_INCOMING}*"):
-            if path.is_dir() and is_older(path, oldest):
+            if path.is_dir() and is_older(path, now - _COPY_AGE):
                 shutil.rmtree(path, ignore_errors=True)
         for note in self.folder.glob(f"{_NOTE}*"):
             sha256 = note.name.removeprefix(_NOTE)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import json
 import multiprocessing
 import os
@@ -8,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from hub.errors import BadAdapter, BaseMismatch, Conflict, HubError, InvalidName, NotFound, NotReady
 from hub.store.card.folder import read_manifest
@@ -252,6 +254,23 @@ def test_nothing_is_swept_while_another_process_stores(stocked: Store) -> None:
         assert orphan.is_dir()
     Store(stocked.home)
     assert not orphan.exists()
+
+
+def test_contents_that_are_read_only_are_not_swept(stocked: Store, tmp_path, monkeypatch) -> None:
+    """The catalog may be elsewhere."""
+    shutil.copytree(stocked.home, tmp_path / "other")
+    acquire = FileLock.acquire
+
+    def refused(lock: FileLock, *args: object, **options: object) -> object:
+        if Path(lock.lock_file).parent.name == "adapters":
+            raise OSError(errno.EROFS, "Read-only file system", lock.lock_file)
+        return acquire(lock, *args, **options)
+
+    monkeypatch.setattr(FileLock, "acquire", refused)
+    with Store(tmp_path / "other", catalog=f"sqlite:///{stocked.home / 'catalog.db'}") as store:
+        assert len(store.versions()) == 4
+        with pytest.raises(OSError, match="Read-only"):
+            store.remove("x@1")
 
 
 def test_a_note_that_another_process_removes_meanwhile_stops_no_command(stocked: Store, tmp_path) -> None:

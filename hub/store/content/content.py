@@ -15,7 +15,7 @@ from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import FileLock
 
 from hub.bases.sources import upstream
 from hub.errors import BadAdapter
@@ -211,10 +211,10 @@ class Contents:
 
     @contextmanager
     def try_lock(self) -> Iterator[bool]:
-        """Acquire the lock if it is free; yields whether it was."""
+        """Acquire the lock if it is free and the folder can be written; yields whether it was acquired."""
         try:
             self.lock.acquire(timeout=0)
-        except Timeout:
+        except OSError:  # Timeout is one, too
             yield False
             return
         try:

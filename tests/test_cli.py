@@ -81,9 +81,7 @@ def test_a_short_write_of_torch_counts_as_a_full_disk_and_another_error_does_not
 
 @pytest.mark.parametrize("command", ["--help", "status", "plugins list --json"])
 @pytest.mark.parametrize("closed", [">&-", "<&- >&- 2>&-"])
-def test_a_closed_output_takes_nothing_and_breaks_nothing(
-    command: str, closed: str, tmp_path: Path
-) -> None:
+def test_a_closed_output_takes_nothing_and_breaks_nothing(command: str, closed: str, tmp_path: Path) -> None:
     done = subprocess.run(
         ["sh", "-c", f'exec "$0" -m hub {command} {closed}', sys.executable],
         check=False,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from hub.bases.fingerprint import is_model_file, read_json
 from hub.bases.images import VISION, image_input
 from hub.bases.pooling import read_pooling
 from hub.bases.weights_file import read_header
-from hub.errors import BadBase, UnsafeWeights
+from hub.errors import BadBase, HubError, UnsafeWeights
 
 __all__ = [
     "Facts",
@@ -20,6 +21,7 @@ __all__ = [
     "inspect_folder",
     "layer_shapes",
     "module_name",
+    "module_names",
     "refuse_pickles",
     "weight_shapes",
 ]
@@ -113,12 +115,15 @@ def check_model_folder(folder: Path) -> None:
     refuse_pickles(names, str(folder))
     if "config.json" not in names:
         raise BadBase(f"{folder} has no config.json: a base is a transformers model.")
-    if read_json(folder / "config.json").get("model_type") not in VISION and "tokenizer.json" not in names:
+    model_type = read_json(folder / "config.json").get("model_type")
+    if model_type not in VISION and "tokenizer.json" not in names:
         raise BadBase(
             f"{folder} has no tokenizer.json: a base is a transformers model with a fast tokenizer, or one "
             f"that reads images ({', '.join(VISION)})."
         )
-    weight_shapes(folder)
+    shapes = weight_shapes(folder)
+    if model_type in VISION:
+        module_names(shapes, str(model_type), BadBase)
 
 
 def weight_shapes(folder: Path) -> dict[str, tuple[int, ...]]:
@@ -151,11 +156,30 @@ def layer_shapes(base: Base) -> dict[str, tuple[int, ...]]:
 def _vision_shapes(shapes: dict[str, tuple[int, ...]], model_type: str) -> dict[str, tuple[int, ...]]:
     """Name the weights of a ViT as modules; one matrix of a DINOv2 with gates becomes two layers."""
     found: dict[str, tuple[int, ...]] = {}
-    for name, shape in shapes.items():
+    for name, module in module_names(shapes, model_type, BadBase).items():
+        shape = shapes[name]
         if _FUSED in name:
             found |= {name.replace(_FUSED, half): (shape[0] // 2, *shape[1:]) for half in _HALVES}
         else:
-            found[module_name(name, model_type)] = shape
+            found[module] = shape
+    return found
+
+
+def module_names(names: Iterable[str], model_type: str, twice: type[HubError]) -> dict[str, str]:
+    """Return what `module_name` makes of each name.
+
+    Raises:
+        twice: one tensor has both its older and its current name, so which is meant cannot be told.
+    """
+    found: dict[str, str] = {}
+    of: dict[str, str] = {}
+    for name in names:
+        current = found[name] = module_name(name, model_type)
+        if (other := of.setdefault(current, name)) != name:
+            raise twice(
+                f"{other!r} and {name!r} are names of the same tensor, by transformers 4 and by 5. Save the "
+                "weights again with one of them."
+            )
     return found
 
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from hub.api import HeadKind, Output, Pooling, Row, Tokenizer
-from hub.engine.batch import pad_rows
+from hub.engine.batch import by_ends, pad_rows
 from hub.engine.torch.generate import output_of
 from hub.engine.torch.heads import pool_rows
 from hub.engine.torch.loading import end_tokens, pad_token
@@ -49,6 +49,8 @@ def forward_rows(
                 batch = [rows[index] for index in indices]
                 if head is HeadKind.GENERATE:
                     found = _generate(model, tokenizer, batch)
+                elif head is HeadKind.SEQUENCE and model.config.is_encoder_decoder:
+                    found = _score_by_ends(model, head, batch)
                 else:
                     found = _score(model, head, batch)
                 for index, output in zip(indices, found, strict=True):
@@ -68,6 +70,13 @@ def batches(rows: Sequence[Row]) -> Iterator[list[int]]:
         size = max(1, min(MAX_BATCH_ROWS, MAX_BATCH_TOKENS // max(1, longest)))
         yield order[:size]
         del order[:size]
+
+
+def _score_by_ends(model: Any, head: HeadKind, rows: Sequence[Row]) -> list[Output]:
+    found: dict[int, Output] = {}
+    for places in by_ends([list(row.input_ids) for row in rows], model.config.eos_token_id):
+        found |= zip(places, _score(model, head, [rows[place] for place in places]), strict=True)
+    return [found[place] for place in range(len(rows))]
 
 
 def _score(model: Any, head: HeadKind, rows: Sequence[Row]) -> list[Output]:

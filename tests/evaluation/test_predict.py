@@ -45,6 +45,16 @@ def test_a_decoder_with_a_head_reads_the_last_token_whatever_pads(tmp_path: Path
 
 
 @pytest.mark.parametrize("model_type", ["bart", "t5"])
+def test_rows_of_two_stacks_may_hold_the_end_token_too(tmp_path: Path, model_type: str) -> None:
+    """As texts that name it do, and pairs; transformers refuses both in one batch."""
+    model, tokenizer, rows = classifier(tiny_encoder_decoder(tmp_path / "base", model_type), tmp_path)
+    end = model.config.eos_token_id
+    rows[1:3] = [Row(input_ids=[*row.input_ids[:2], end, *row.input_ids[2:]]) for row in rows[1:3]]
+    found = [output.values for output in forward_rows(model, tokenizer, HeadKind.SEQUENCE, rows)]
+    np.testing.assert_allclose(found, alone(model, rows), atol=1e-5)
+
+
+@pytest.mark.parametrize("model_type", ["bart", "t5"])
 def test_the_decoder_of_two_stacks_reads_the_row_shifted_by_one(tmp_path: Path, model_type: str) -> None:
     model, tokenizer, rows = classifier(tiny_encoder_decoder(tmp_path / "base", model_type), tmp_path)
     found = [output.values for output in forward_rows(model, tokenizer, HeadKind.SEQUENCE, rows)]

@@ -79,6 +79,19 @@ def test_a_short_write_of_torch_counts_as_a_full_disk_and_another_error_does_not
     assert not is_disk_full(RuntimeError("shapes do not match"))
 
 
+@pytest.mark.parametrize("command", ["--help", "status", "plugins list --json"])
+@pytest.mark.parametrize("closed", [">&-", "<&- >&- 2>&-"])
+def test_a_closed_output_takes_nothing_and_breaks_nothing(command: str, closed: str, tmp_path: Path) -> None:
+    done = subprocess.run(
+        ["sh", "-c", f'exec "$0" -m hub {command} {closed}', sys.executable],
+        check=False,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "HUB_HOME": str(tmp_path / "home")},
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
 @pytest.mark.parametrize("options", [(), ("--json",)])
 def test_what_the_encoding_of_the_output_lacks_is_escaped(options: tuple[str, ...], tmp_path: Path) -> None:
     done = subprocess.run(

@@ -42,14 +42,11 @@ def _convert(weights: Path, folder: Path) -> None:
         quantization_config=GgufConfig(dequantize=True),
         dtype=torch.bfloat16,
     )
-    # transformers 5.23 cannot save a model that was loaded quantized: copy the weights to a plain one.
-    config = loaded.config
-    if hasattr(config, "quantization_config"):
-        del config.quantization_config
-    plain = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16)
-    plain.load_state_dict(loaded.state_dict())
-    plain.generation_config = loaded.generation_config
-    plain.save_pretrained(folder)
+    # transformers 5.23 refuses to save a model that was loaded quantized, and its weights are plain ones now.
+    loaded.hf_quantizer = None
+    if hasattr(loaded.config, "quantization_config"):
+        del loaded.config.quantization_config
+    loaded.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
 
 

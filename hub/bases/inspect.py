@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from hub.api import ImageInput, Pooling
 from hub.bases.base import Base, BaseKind
-from hub.bases.fingerprint import read_json
+from hub.bases.fingerprint import is_model_file, read_json
 from hub.bases.images import VISION, image_input
 from hub.bases.pooling import read_pooling
 from hub.bases.weights_file import read_header
-from hub.errors import BadBase, UnsafeWeights
+from hub.errors import BadBase, HubError, UnsafeWeights
 
 __all__ = [
     "Facts",
@@ -20,6 +21,7 @@ __all__ = [
     "inspect_folder",
     "layer_shapes",
     "module_name",
+    "module_names",
     "refuse_pickles",
     "weight_shapes",
 ]
@@ -34,11 +36,12 @@ _ENCODER_DECODERS = frozenset({
     "bart", "blenderbot", "led", "longt5", "m2m_100", "marian", "mbart", "mt5", "pegasus", "prophetnet",
     "t5", "umt5"
 })
-# fmt: on
 # The position embeddings of these types begin after the padding index.
-_OFFSET_POSITIONS = frozenset(
-    {"camembert", "roberta", "roberta-prelayernorm", "xlm-roberta", "xlm-roberta-xl"}
-)
+_OFFSET_POSITIONS = frozenset({
+    "camembert", "data2vec-text", "esm", "ibert", "layoutlmv3", "lilt", "longformer", "luke", "markuplm",
+    "mpnet", "roberta", "roberta-prelayernorm", "xlm-roberta", "xlm-roberta-xl", "xmod"
+})
+# fmt: on
 _LENGTH_KEYS = ("max_position_embeddings", "n_positions", "max_sequence_length", "n_ctx")
 _OUTPUT_LAYERS = ("lm_head.weight", "embed_out.weight")
 _EMBEDDINGS = (
@@ -113,12 +116,15 @@ def check_model_folder(folder: Path) -> None:
     refuse_pickles(names, str(folder))
     if "config.json" not in names:
         raise BadBase(f"{folder} has no config.json: a base is a transformers model.")
-    if read_json(folder / "config.json").get("model_type") not in VISION and "tokenizer.json" not in names:
+    model_type = read_json(folder / "config.json").get("model_type")
+    if model_type not in VISION and "tokenizer.json" not in names:
         raise BadBase(
             f"{folder} has no tokenizer.json: a base is a transformers model with a fast tokenizer, or one "
             f"that reads images ({', '.join(VISION)})."
         )
-    weight_shapes(folder)
+    shapes = weight_shapes(folder)
+    if model_type in VISION:
+        module_names(shapes, str(model_type), BadBase)
 
 
 def weight_shapes(folder: Path) -> dict[str, tuple[int, ...]]:
@@ -151,11 +157,30 @@ def layer_shapes(base: Base) -> dict[str, tuple[int, ...]]:
 def _vision_shapes(shapes: dict[str, tuple[int, ...]], model_type: str) -> dict[str, tuple[int, ...]]:
     """Name the weights of a ViT as modules; one matrix of a DINOv2 with gates becomes two layers."""
     found: dict[str, tuple[int, ...]] = {}
-    for name, shape in shapes.items():
+    for name, module in module_names(shapes, model_type, BadBase).items():
+        shape = shapes[name]
         if _FUSED in name:
             found |= {name.replace(_FUSED, half): (shape[0] // 2, *shape[1:]) for half in _HALVES}
         else:
-            found[module_name(name, model_type)] = shape
+            found[module] = shape
+    return found
+
+
+def module_names(names: Iterable[str], model_type: str, twice: type[HubError]) -> dict[str, str]:
+    """Return what `module_name` makes of each name.
+
+    Raises:
+        twice: one tensor has both its older and its current name, so which is meant cannot be told.
+    """
+    found: dict[str, str] = {}
+    of: dict[str, str] = {}
+    for name in names:
+        current = found[name] = module_name(name, model_type)
+        if (other := of.setdefault(current, name)) != name:
+            raise twice(
+                f"{other!r} and {name!r} are names of the same tensor, by transformers 4 and by 5. Save the "
+                "weights again with one of them."
+            )
     return found
 
 
@@ -185,16 +210,22 @@ def _weight_files(folder: Path) -> list[Path]:
     if not index.is_file():
         raise BadBase(f"{folder} has no model.safetensors.")
     shards = read_json(index).get("weight_map")
-    names = {str(name) for name in shards.values()} if isinstance(shards, dict) else set()
-    if missing := sorted(name for name in names if not (folder / Path(name).name).is_file()):
+    names = sorted({str(name) for name in shards.values()} if isinstance(shards, dict) else ())
+    if outside := [name for name in names if not is_model_file(name)]:  # transformers would read it anywhere
+        raise BadBase(
+            f"{index} names {outside[0][:200]!r}, which is not a file of weights beside it, such as "
+            "model-00001-of-00002.safetensors."
+        )
+    if missing := [name for name in names if not (folder / name).is_file()]:
         raise BadBase(f"{folder} lacks the weight files {', '.join(missing)} that {index.name} names.")
     if not names:
         raise BadBase(f"{index} names no weight file.")
-    return [folder / Path(name).name for name in sorted(names)]
+    return [folder / name for name in names]
 
 
 def _kind(config: dict[str, Any], model_type: str) -> BaseKind:
-    architectures = [str(name) for name in config.get("architectures") or ()]
+    stated = config.get("architectures")
+    architectures = [str(name) for name in stated] if isinstance(stated, list) else []
     causal = any(name.endswith(("ForCausalLM", "LMHeadModel")) for name in architectures)
     # The decoder of an encoder-decoder (BartForCausalLM) has is_encoder_decoder false.
     half = causal and config.get("is_encoder_decoder") is False
@@ -206,11 +237,15 @@ def _kind(config: dict[str, Any], model_type: str) -> BaseKind:
 
 
 def _max_length(config: dict[str, Any], model_type: str, tokenizer: dict[str, Any]) -> int:
-    stated = [config[key] for key in _LENGTH_KEYS if isinstance(config.get(key), int)][:1]
+    stated = [config[key] for key in _LENGTH_KEYS if _is_number(config.get(key))][:1]
     if model_type in _OFFSET_POSITIONS:
         pad = config.get("pad_token_id")
-        stated = [length - (1 if pad is None else int(pad)) - 1 for length in stated]
+        stated = [length - (pad if _is_number(pad) else 1) - 1 for length in stated]
     limit = tokenizer.get("model_max_length")
-    if isinstance(limit, (int, float)) and 0 < limit < _NO_LIMIT:
+    if isinstance(limit, int | float) and not isinstance(limit, bool) and 0 < limit < _NO_LIMIT:
         stated.append(int(limit))
     return min((length for length in stated if length > 0), default=_DEFAULT_LENGTH)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)

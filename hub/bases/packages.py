@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import lzma
 import os
 import re
 import subprocess
@@ -10,6 +12,7 @@ import tarfile
 import tempfile
 import time
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
@@ -29,6 +32,7 @@ _CHUNK_BYTES = 1 << 20
 # Most sdists build with setuptools, which is installed: skip pip's isolated build environment.
 _NO_BUILD_ENVIRONMENT = {"wheel": (), "sdist": ("--no-build-isolation",)}
 _POLL_S = 0.2
+_BROKEN = (zipfile.BadZipFile, tarfile.TarError, EOFError, gzip.BadGzipFile, lzma.LZMAError, zlib.error)
 
 
 def fetch_package(
@@ -97,7 +101,7 @@ def open_member(archive: Path | IO[bytes], member: str) -> Iterator[IO[bytes]]:
     with _opened(archive) as inside:
         if isinstance(inside, zipfile.ZipFile):
             name = _locate([info.filename for info in inside.infolist()], member)
-            with inside.open(name) as file:
+            with _opened_in(inside, name) as file:
                 yield file
             return
         name = _locate([info.name for info in inside.getmembers() if info.isfile()], member)
@@ -140,8 +144,15 @@ def _opened(archive: Path | IO[bytes]) -> Iterator[zipfile.ZipFile | tarfile.Tar
         source = {"name": archive} if isinstance(archive, Path) else {"fileobj": archive}
         with tarfile.open(**source, mode="r:*") as tarred:
             yield tarred
-    except (zipfile.BadZipFile, tarfile.TarError, EOFError) as error:
-        raise BadRequest(f"{label} is not a wheel, zip or tar archive: {error}.") from None
+    except _BROKEN as error:
+        raise BadRequest(f"{label} is not a wheel, zip or tar archive, or is damaged: {error}.") from None
+
+
+def _opened_in(zipped: zipfile.ZipFile, name: str) -> IO[bytes]:
+    try:
+        return zipped.open(name)
+    except RuntimeError as error:  # it is encrypted, or compressed in a way that Python does not know
+        raise BadRequest(f"{name!r} in the archive cannot be read: {error}.") from None
 
 
 def _locate(names: list[str], member: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import sys
 from io import TextIOWrapper
 from typing import Annotated
@@ -138,6 +139,7 @@ def options(
 def main() -> None:
     """Run the command line; an expected error prints one line and exits with status 1."""
     wait_asleep()
+    _open_closed_streams()
     if isinstance(sys.stdout, TextIOWrapper):  # what its encoding lacks is written as an escape, as on stderr
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
@@ -155,6 +157,18 @@ def main() -> None:
                 "temporary files, and run the command again."
             )
         )
+
+
+def _open_closed_streams() -> None:
+    """Make a standard stream that the caller closed one of nothing: Python has None there.
+
+    So no other file gets its number, in this process and in those that it starts.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            descriptor = os.open(os.devnull, os.O_RDWR)
+            os.set_inheritable(descriptor, True)
+            setattr(sys, name, os.fdopen(descriptor, mode, encoding="utf-8"))
 
 
 # torch's zip writer reports the expected position of a short write instead of the reason.

@@ -6,6 +6,7 @@ import json
 import shutil
 from functools import partial
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -214,7 +215,7 @@ def _end(tuned: Tuned, page: Path, result: TrainResult | None, as_json: bool) ->
         raise BadRecipe(f"No trial finished: {last}")
     if as_json:
         return
-    chosen = " ".join(f"--set {key}={_yaml(value)}" for key, value in tuned.best.values.items())
+    chosen = " ".join(f"--set {quote(f'{key}={_yaml(value)}')}" for key, value in tuned.best.values.items())
     say(f"The best trial is {tuned.best.number}: {escape(chosen)}")
     if result:
         say(f"Stored {result.version.ref}; on held-out rows: {_figures(result)}.")

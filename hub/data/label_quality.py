@@ -128,17 +128,20 @@ _RELABEL: Mapping[FieldKind, Callable[[Any, Callable[[str], str]], Any]] = {
 }
 
 
-def describe_rows(loaded: LoadedTask, items: Sequence[Item], family: str) -> TrainingRows:
-    """Return what of the training rows, and of a type of base, decides how to train."""
+def describe_rows(
+    loaded: LoadedTask, items: Sequence[Item], labels: Sequence[str], family: str
+) -> TrainingRows:
+    """Return what of the training rows, their labels and the type of base decides how to train."""
     head = loaded.spec.head
-    labels = head is HeadKind.SEQUENCE and not loaded.numeric
+    labelled = head is HeadKind.SEQUENCE and not loaded.numeric
     several = [field.name for field in loaded.task.fields if field.kind is FieldKind.LABELS]
+    one_each = labelled and not any(item.example[name] is not None for item in items for name in several)
     return TrainingRows(
         count=len(items),
         family=family,
         head=head,
-        one_label=labels and not any(item.example[name] is not None for item in items for name in several),
-        labels=labels and loaded.spec.input is InputKind.TEXT,
+        classes=len(labels) if one_each else 0,
+        labels=labelled and loaded.spec.input is InputKind.TEXT,
     )
 
 

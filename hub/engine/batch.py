@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     Ints = npt.NDArray[np.int64]
     Floats = npt.NDArray[np.float32]
 
-__all__ = ["Batch", "BatchLimits", "collate", "distinct", "pad_rows"]
+__all__ = ["Batch", "BatchLimits", "by_ends", "collate", "distinct", "pad_rows"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +45,17 @@ class Batch:
     slots: Ints  # [B]
     lengths: Ints  # [B]
     pixel_values: Floats | None = None  # [B, 3, H, W]; of a base that reads images
+
+
+def by_ends(rows: Sequence[Sequence[int]], end: int) -> list[list[int]]:
+    """Group rows of token ids by how often the end token occurs; returns the places of each group's rows.
+
+    Heads of encoder-decoders in transformers refuse other batches.
+    """
+    groups: dict[int, list[int]] = {}
+    for place, ids in enumerate(rows):
+        groups.setdefault(ids.count(end), []).append(place)
+    return list(groups.values())
 
 
 def distinct(rows: Sequence[EngineRow]) -> tuple[list[EngineRow], list[int]]:

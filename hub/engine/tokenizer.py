@@ -41,13 +41,19 @@ def load_tokenizer(base: Base) -> PreTrainedTokenizerBase | NoTokenizer:
     """Load the base's fast tokenizer; a base that reads images has a `NoTokenizer`.
 
     Raises:
-        BadBase: it has none, and tasks need its offsets.
+        BadBase: it has none, and tasks need its offsets; or its files are invalid.
     """
     if base.image:
         return NoTokenizer()
     # transformers 5.23 has no fast class for Marian, and with the slow one it would not read tokenizer.json.
     factory = PreTrainedTokenizerFast if base.model_type == "marian" else AutoTokenizer
-    tokenizer = factory.from_pretrained(base.path, local_files_only=True)
+    try:
+        tokenizer = factory.from_pretrained(base.path, local_files_only=True)
+    except Exception as error:  # transformers and tokenizers raise errors of many types for invalid files
+        raise BadBase(
+            f"The tokenizer of base {base.name!r} cannot be loaded ({type(error).__name__}: "
+            f"{str(error)[:200]}). Pull a base with a sound tokenizer.json."
+        ) from error
     if not tokenizer.is_fast:
         raise BadBase(f"Base {base.name!r} has no fast tokenizer (tokenizer.json), which tasks need.")
     return tokenizer

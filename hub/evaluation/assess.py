@@ -243,7 +243,10 @@ def _mistakes(found: Measured, limit: int) -> list[Mistake]:
     if values is None:
         return []
     merit = values if goal == "max" else -values  # [N]
-    worst = [row for row in np.argsort(merit, kind="stable")[:limit].tolist() if merit[row] < merit.max()]
+    best = merit.max()
+    if best == merit.min():  # all rows alike: wrong, unless the figure is that of a perfect row
+        best = 1.0 if goal == "max" else 0.0
+    worst = [row for row in np.argsort(merit, kind="stable")[:limit].tolist() if merit[row] < best]
     return [_mistake(found, row, float(values[row])) for row in worst]
 
 

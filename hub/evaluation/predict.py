@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -12,7 +14,7 @@ import torch
 from torch import Tensor
 
 from hub.api import HeadKind, Output, Pooling, Row, Tokenizer
-from hub.engine.batch import pad_rows
+from hub.engine.batch import by_ends, pad_rows
 from hub.engine.torch.generate import output_of
 from hub.engine.torch.heads import pool_rows
 from hub.engine.torch.loading import end_tokens, pad_token
@@ -45,8 +47,13 @@ def forward_rows(
                 if before_batch:
                     before_batch(indices)
                 batch = [rows[index] for index in indices]
-                run = _generate if head is HeadKind.GENERATE else _score
-                for index, output in zip(indices, run(model, tokenizer, batch), strict=True):
+                if head is HeadKind.GENERATE:
+                    found = _generate(model, tokenizer, batch)
+                elif head is HeadKind.SEQUENCE and model.config.is_encoder_decoder:
+                    found = _score_by_ends(model, head, batch)
+                else:
+                    found = _score(model, head, batch)
+                for index, output in zip(indices, found, strict=True):
                     outputs[index] = output
                 done += len(indices)
                 progress("evaluate", done, len(rows))
@@ -65,18 +72,44 @@ def batches(rows: Sequence[Row]) -> Iterator[list[int]]:
         del order[:size]
 
 
-def _score(model: Any, tokenizer: Tokenizer, rows: Sequence[Row]) -> list[Output]:
-    inputs = _padded(model, tokenizer, rows, left=False)
-    mask = inputs["attention_mask"]
-    if images := [row.pixel_values for row in rows if row.pixel_values is not None]:
-        inputs = {"pixel_values": torch.from_numpy(np.stack(images)).to(model.device)}
-    if model.config.is_encoder_decoder:
-        inputs["decoder_input_ids"] = inputs["input_ids"]
-    result = model(**inputs)
+def _score_by_ends(model: Any, head: HeadKind, rows: Sequence[Row]) -> list[Output]:
+    found: dict[int, Output] = {}
+    for places in by_ends([list(row.input_ids) for row in rows], model.config.eos_token_id):
+        found |= zip(places, _score(model, head, [rows[place] for place in places]), strict=True)
+    return [found[place] for place in range(len(rows))]
+
+
+def _score(model: Any, head: HeadKind, rows: Sequence[Row]) -> list[Output]:
+    with _padding(model.config, rows) as pad:
+        inputs = _padded(model, pad, rows, left=False)
+        mask = inputs["attention_mask"]
+        if images := [row.pixel_values for row in rows if row.pixel_values is not None]:
+            inputs = {"pixel_values": torch.from_numpy(np.stack(images)).to(model.device)}
+        if model.config.is_encoder_decoder and head is HeadKind.EMBEDDING:  # classes with a head shift theirs
+            inputs["decoder_input_ids"] = inputs["input_ids"]
+        result = model(**inputs)
     array = _values(result, mask, rows).float().cpu().numpy()
     if array.ndim == 2:
         return [Output(row, array[index]) for index, row in enumerate(rows)]
     return [Output(row, array[index, : len(row.input_ids)]) for index, row in enumerate(rows)]
+
+
+@contextmanager
+def _padding(config: Any, rows: Sequence[Row]) -> Iterator[int]:
+    """Yield the token to pad with: that of the config, by which a decoder's head finds a row's last token.
+
+    If it has none that the model knows, it has one that ends no row meanwhile.
+    """
+    stated: int | None = getattr(config, "pad_token_id", None)
+    if stated is not None and stated in range(getattr(config, "vocab_size", 0)):
+        yield stated
+        return
+    ends = {row.input_ids[-1] for row in rows if len(row.input_ids)}
+    config.pad_token_id = next(token for token in itertools.count() if token not in ends)
+    try:
+        yield config.pad_token_id
+    finally:
+        config.pad_token_id = stated
 
 
 def _values(result: Any, mask: Tensor, rows: Sequence[Row]) -> Tensor:
@@ -91,7 +124,7 @@ def _values(result: Any, mask: Tensor, rows: Sequence[Row]) -> Tensor:
 
 def _generate(model: Any, tokenizer: Tokenizer, rows: Sequence[Row]) -> list[Output]:
     two_stacks = model.config.is_encoder_decoder
-    inputs = _padded(model, tokenizer, rows, left=not two_stacks)
+    inputs = _padded(model, pad_token(tokenizer), rows, left=not two_stacks)
     prompt = 1 if two_stacks else inputs["input_ids"].shape[1]  # the decoder's start token
     room = getattr(model.config, "max_position_embeddings", sys.maxsize) - prompt
     model.generation_config.forced_eos_token_id = (
@@ -116,6 +149,6 @@ def _generate(model: Any, tokenizer: Tokenizer, rows: Sequence[Row]) -> list[Out
     ]
 
 
-def _padded(model: Any, tokenizer: Tokenizer, rows: Sequence[Row], *, left: bool) -> dict[str, Tensor]:
-    arrays = pad_rows(rows, pad_token(tokenizer), left=left)
+def _padded(model: Any, pad: int, rows: Sequence[Row], *, left: bool) -> dict[str, Tensor]:
+    arrays = pad_rows(rows, pad, left=left)
     return {name: torch.from_numpy(array).to(model.device) for name, array in arrays.items()}

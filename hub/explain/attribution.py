@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from torch import Tensor
 
 from hub.api import AdapterInfo, ExplainedScore, HeadKind, ImageInput, Output, Row, TokenScores
-from hub.bases.base import Base
+from hub.bases.base import Base, BaseKind
 from hub.engine.peft.model import load_adapted
 from hub.engine.tokenizer import load_tokenizer
 from hub.errors import BadAdapter, BadPlugin, BadRequest, HubError, NotFound
@@ -35,6 +35,7 @@ from hub.store.store import Store
 __all__ = ["ExplainOptions", "explain", "explain_image", "explain_row", "explain_rows", "texts_of"]
 
 SPAN_LABELS = ("start", "end")
+_NO_TOKEN = -1  # an id that no row has
 EXPLAINED = (HeadKind.SEQUENCE, HeadKind.TOKEN, HeadKind.SPAN)
 
 
@@ -125,11 +126,14 @@ def _load(version: Version, base: Base, store: Store) -> PeftModel:
         copy_verified(version, Path(private))
         device = "cuda" if torch.cuda.is_available() else "cpu"
         try:
-            return load_adapted(Path(private), base, serving.head, len(serving.labels), device)
+            model = load_adapted(Path(private), base, serving.head, len(serving.labels), device)
         except HubError:
             raise
         except Exception as error:  # PEFT and transformers raise errors of many types for invalid files
             raise BadAdapter(f"{version.ref} cannot be loaded with PEFT: {error}") from error
+    if base.kind is BaseKind.DECODER:  # its head reads the last token before padding, and may mask with that
+        model.config.pad_token_id = _NO_TOKEN
+    return model
 
 
 def explain_row(

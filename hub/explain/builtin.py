@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import torch
+from torch import nn
 
 from hub.api import BadRequest, ExplainedScore, Explainer, NoOptions, TokenScores
 from hub.engine.peft.averaged import is_averaged
@@ -26,8 +28,10 @@ class IntegratedGradients(Explainer[NoOptions]):
             from captum.attr import LayerIntegratedGradients
         except ImportError:
             raise MissingExtra.of("The method gradients (integrated gradients)", "explain") from None
-        layer = score.model.get_base_model().get_input_embeddings()
-        integrated = LayerIntegratedGradients(score, layer)
+        layers = _embeddings(score)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Multiple layers provided", category=UserWarning)
+            integrated = LayerIntegratedGradients(score, layers if len(layers) > 1 else layers[0])
         masked = torch.tensor([list(score.baseline)], device=score.ids.device)
         before = score.value(masked)
         difference, steps = score.value() - before, MIN_STEPS
@@ -39,8 +43,8 @@ class IntegratedGradients(Explainer[NoOptions]):
                 additional_forward_args=(score.types,),
                 n_steps=steps,
                 internal_batch_size=rows,
-            )  # [1, T, H]
-            scores = parts.sum(-1)[0]
+            )  # [1, T, H] of each layer
+            scores = _summed(parts)
             delta = abs(float(scores.sum()) - difference)
             if steps >= MAX_STEPS or delta <= TOLERANCE * max(abs(difference), 1.0):
                 return TokenScores(scores.tolist(), before, steps)
@@ -77,8 +81,37 @@ class AttentionRollout(Explainer[NoOptions]):
         return TokenScores(list(pooled.tolist()))
 
 
+def _embeddings(score: ExplainedScore) -> list[nn.Module]:
+    """Return the layers that embed the row, in the order in which they run; two stacks have one each."""
+    model: Any = score.model.get_base_model()
+    shared = model.get_input_embeddings()
+    if not isinstance(shared, nn.Embedding):
+        return [shared]
+    ran: list[nn.Module] = []
+    tied = (each for each in model.modules() if getattr(each, "weight", None) is shared.weight)
+    embeddings = [each for each in tied if isinstance(each, nn.Embedding)]
+    hooks = [each.register_forward_hook(lambda layer, *_: ran.append(layer)) for each in embeddings]
+    try:
+        score.value()
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return list(dict.fromkeys(ran))
+
+
+def _summed(parts: torch.Tensor | tuple[torch.Tensor, ...]) -> torch.Tensor:
+    """Return the scores [T] of the parts [1, T, H] of each layer; a decoder reads the row shifted by one."""
+    first, *decoded = (parts,) if isinstance(parts, torch.Tensor) else parts
+    scores = first.sum(-1)[0]
+    for each in decoded:
+        scores[:-1] += each.sum(-1)[0, 1:]
+    return scores
+
+
 def _pooled(flow: torch.Tensor, model: Any) -> torch.Tensor:
     """Return the share [T] of each token in what the head of a row reads, of `flow` [T, T]."""
+    if not flow.triu(1).any():  # a decoder, whose tokens see those before them: its head reads the last one
+        return flow[-1]
     if model.config.model_type == "dinov2":  # the first token, and the mean of the others
         return (flow[0] + flow[1:].mean(0)) / 2
     mean = is_averaged(model) or getattr(model.config, "classifier_pooling", "cls") == "mean"

@@ -68,7 +68,7 @@ def export_version(
     serving = version.manifest.serving
     if form is Format.ONNX and (base.kind not in _GRAPHS or serving.head is HeadKind.GENERATE):
         raise UnsupportedFormat(
-            f"{Format.ONNX} supports encoders, and {base.name!r} ({base.model_type}) is a {base.kind}. "
+            f"{Format.ONNX} supports encoders; {base.name!r} ({base.model_type}) is of kind {base.kind}. "
             f"Use --format {Format.MERGED}, a folder for transformers alone, or {Format.PEFT}."
         )
     if content_hash(store.fetch(version), serving) != version.sha256:

@@ -61,7 +61,7 @@ class Standalone(nn.Module):
         self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None
     ) -> tuple[Tensor, ...]:
         more: dict[str, Any] = {} if token_type_ids is None else {"token_type_ids": token_type_ids}
-        if self.model.config.is_encoder_decoder:
+        if self.model.config.is_encoder_decoder and self._head is not HeadKind.SEQUENCE:  # it shifts its own
             more["decoder_input_ids"] = input_ids
         if self._head is HeadKind.GENERATE:
             more["use_cache"] = False

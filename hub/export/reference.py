@@ -9,6 +9,7 @@ import numpy as np
 
 from hub.api import HeadKind
 from hub.bases.base import Base
+from hub.engine.batch import by_ends
 from hub.engine.tokenizer import load_tokenizer
 from hub.engine.torch.loading import pad_token
 from hub.export.formats import Precision
@@ -55,7 +56,11 @@ class Reference:
     def _texts(self, limit: int) -> list[list[Probe]]:
         if self._head is HeadKind.GENERATE:
             return probe_batches(self.tokenizer, min(limit, MAX_PROMPT_TOKENS), _PROMPTS)
-        return probe_batches(self.tokenizer, limit)
+        batches = probe_batches(self.tokenizer, limit)
+        config = self.adapted.base_model.model.config
+        if self._head is HeadKind.SEQUENCE and config.is_encoder_decoder:
+            return [group for batch in batches for group in _by_ends(batch, config.eos_token_id)]
+        return batches
 
     def _tokens(self) -> list[Mapping[str, Numbers]]:
         names = input_names(self.adapted.base_model.model, self.tokenizer)
@@ -96,3 +101,8 @@ class Reference:
         parity = Parity(precision, found, largest)
         parity.check()
         return parity
+
+
+def _by_ends(batch: Sequence[Probe], end: int) -> list[list[Probe]]:
+    groups = by_ends([list(probe.tokens["input_ids"]) for probe in batch], end)
+    return [[batch[place] for place in places] for places in groups]

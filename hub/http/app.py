@@ -93,10 +93,7 @@ def _load_tasks(registry: Registry) -> list[LoadedTask]:
     tasks = []
     for name in registry.tasks():
         try:
-            task = registry.task(name)
-            native.call_model(task)
+            tasks.append(registry.task(name))
         except BadPlugin as error:
             log.error("Task %s is skipped: %s", name, error)
-        else:
-            tasks.append(task)
     return tasks

@@ -114,7 +114,7 @@ def _import_plain(folder: Path, name: str, described: Described, workspace: Work
     from hub.imports.numbers import number_scale, refuse_regression
     from hub.store.content.weights import read_config
     from hub.store.importing import import_peft
-    from hub.store.peft.peft_folder import head_config
+    from hub.store.peft.peft_folder import head_config, kind_of
     from hub.store.peft.rank import check_rank
     from hub.training.plan import NUMBER_OUTPUT, settled
 
@@ -127,6 +127,8 @@ def _import_plain(folder: Path, name: str, described: Described, workspace: Work
             f"{on.kind}. Give another --base or --task."
         )
     config, stated = read_config(folder), head_config(folder)
+    if config.get("task_type"):
+        _check_kind(kind_of(config), described.task, registry, str(config["task_type"]))
     if stated.problem_type == "regression" and loaded.spec.head is HeadKind.SEQUENCE and not loaded.numeric:
         refuse_regression(loaded, registry)
     numbers = number_scale(folder, loaded, described.labels)
@@ -247,12 +249,7 @@ def _task_check(workspace: Workspace, folder: Path) -> Any:
     servable = servable_on(workspace.bases, workspace.registry)
 
     def check(files: AdapterFiles, serving: Serving) -> None:
-        expected = workspace.registry.spec(serving.task).head
-        if serving.head.declared is not expected:
-            raise BadAdapter(
-                f"The task {serving.task!r} needs a {expected} head, and this adapter has a {serving.head} "
-                "head. Choose another task."
-            )
+        _check_kind(serving.head, serving.task, workspace.registry)
         servable(files, serving)
         if any((folder / name).is_file() for name in TOKENIZER_FILES):
             from hub.engine.peft.tokenizer import check_tokenizer
@@ -260,6 +257,23 @@ def _task_check(workspace: Workspace, folder: Path) -> Any:
             check_tokenizer(folder, workspace.bases.by_fingerprint(serving.base.fingerprint), serving.head)
 
     return check
+
+
+def _check_kind(kind: HeadKind, task: str, registry: Registry, task_type: str = "") -> None:
+    """Raise BadAdapter if a task needs another head; `task_type` is that of the PEFT config."""
+    expected = registry.spec(task).head
+    if kind.declared is expected:
+        return
+    fitting = [name for name, spec in registry.tasks().items() if spec.head is kind.declared]
+    reason = (
+        f"The task {task!r} needs a {expected} head, and this adapter has a {kind} head. Tasks with that "
+        f"head: {', '.join(fitting) or 'none'}."
+    )
+    if task_type:
+        reason += (
+            f" If it was trained with another, correct its task_type, {task_type}, in adapter_config.json."
+        )
+    raise BadAdapter(reason)
 
 
 def _last_part(path: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import logging
 import os
 import shutil
 import threading
@@ -16,7 +17,7 @@ from tempfile import TemporaryDirectory
 from hub.bases.cache import Bases
 from hub.bases.tokenizer_files import TOKENIZER_FILES
 from hub.config import Settings
-from hub.errors import AlreadyLoaded, BadAdapter, BadRequest, Forbidden, NotFound
+from hub.errors import AlreadyLoaded, BadAdapter, BadRequest, Forbidden, HubError, NotFound
 from hub.imports.described import describe_folder
 from hub.imports.folder import import_folder
 from hub.names import check_name
@@ -31,6 +32,8 @@ from hub.store.store import Store
 from hub.untrusted import open_regular
 
 __all__ = ["AdapterFolder", "load_adapter"]
+
+log = logging.getLogger(__name__)
 
 _READ = (CONFIG_FILE, WEIGHTS_FILE, MANIFEST_FILE, MODEL_CONFIG_FILE, *TOKENIZER_FILES)
 _ONE_AT_A_TIME = threading.Lock()  # an import holds an adapter in memory, and each changes what is deployed
@@ -57,7 +60,7 @@ class _Workspace:
 def load_adapter(runtime: Runtime, name: str, adapter: AdapterFolder, *, replace: bool = False) -> Version:
     """Import a folder as the next version of `name`, and deploy it under that name; blocks.
 
-    A new version that cannot be deployed is removed again.
+    A new version that cannot be deployed is removed again, unless the catalog says that it is deployed.
 
     Raises:
         Forbidden, NotFound: the path is not allowed, or is not a folder.
@@ -78,9 +81,17 @@ def load_adapter(runtime: Runtime, name: str, adapter: AdapterFolder, *, replace
             runtime.deploy(name, Deploy(version=str(version.ref), reason="load_lora_adapter"))
         except BaseException:
             if version.ref not in known:
-                store.remove(version.ref)
+                _remove(store, version)
             raise
     return version
+
+
+def _remove(store: Store, version: Version) -> None:
+    """Remove a version; if that fails, why it could not be deployed is still what is told."""
+    try:
+        store.remove(version.ref)
+    except HubError as error:
+        log.warning("%s could not be deployed, and stays in the store: %s", version.ref, error)
 
 
 def _import(runtime: Runtime, folder: Path, name: str, adapter: AdapterFolder) -> Version:

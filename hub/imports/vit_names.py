@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from hub.bases.base import BaseKind
-from hub.bases.inspect import module_name
+from hub.bases.inspect import module_name, module_names
+from hub.errors import BadAdapter
 
 if TYPE_CHECKING:
     from hub.bases.base import Base
@@ -24,11 +25,11 @@ def with_current_names(files: AdapterFiles, base: Base) -> AdapterFiles:
     no names in the config; those are replaced by the modules that they match.
 
     Raises:
-        BadAdapter, UnsupportedAdapter: the patterns in the config cannot be read.
+        BadAdapter, UnsupportedAdapter: the patterns in the config cannot be read, or a tensor has both names.
     """
     if base.kind is not BaseKind.VISION:
         return files
-    names = {name: module_name(name, base.model_type) for name in files.tensors}
+    names = module_names(files.tensors, base.model_type, BadAdapter)
     if all(name == current for name, current in names.items()):
         return files
     from hub.engine.peft.patterns import explicit_config

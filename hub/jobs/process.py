@@ -286,12 +286,16 @@ class _Run:
             "result_file": self._result_file(outcome.fitted.history),
         }
 
-    def _result_file(self, history: Any) -> str:
+    def _result_file(self, history: Any) -> str | None:
+        """Keep the metrics by step; if that fails, the version is stored all the same."""
         from hub.jobs.result_file import PURPOSE, metrics_csv
 
-        staged = self.files.stage(metrics_csv(history), "csv", self.settings.jobs.file_bytes)
         new = NewFile(f"step_metrics-{self.job.id}.csv", "csv", PURPOSE)
-        return self.files.add(staged, new, len(history)).id
+        try:
+            return self.files.add(self.files.stage(metrics_csv(history), "csv", None), new, len(history)).id
+        except (HubError, OSError) as error:
+            log.warning("The metrics of job %s by step could not be kept: %s", self.job.id, error)
+            return None
 
     def _note_rows(self, events: JobEvents, invalid: InvalidRows, level: Level) -> None:
         if not invalid.rows:

@@ -29,7 +29,7 @@ class TrainingRows:
     count: int
     family: str  # type of the base
     head: HeadKind = HeadKind.SEQUENCE
-    one_label: bool = False  # each row has one label
+    classes: int = 0  # each row has one of so many labels; 0: it has several, or none
     labels: bool = False  # the rows are texts with labels
 
     @property

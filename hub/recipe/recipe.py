@@ -148,7 +148,7 @@ class Recipe(Model):
         """
         kind = self.method.type
         if kind == "auto":
-            kind = self.method.by_rows(rows.count, rows.family, one_label=rows.one_label)
+            kind = self.method.by_rows(rows.count, rows.family, rows.classes)
         spec = known_method(kind)
         rate = (rows.rate if kind == "lora" else None) or spec.rate
         batch = self.train.batch_size or (FEW_SHOT_BATCH if kind == "few-shot" else rows.batch_size)

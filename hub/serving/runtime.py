@@ -267,8 +267,7 @@ class Runtime:
 
     def _build(self, loop: asyncio.AbstractEventLoop, url: str | None) -> ServingParts:
         settings, meter, registry = self.settings, self._meter, self.registry
-        store = Store.of(settings, keep_open=True)
-        observers = None
+        store, observers = Store.of(settings, keep_open=True), None
         if url is not None and self._observer is None:
             observers = Observers(store, settings.feedback, self.replica, self, meter, registry.extensions)
         pipeline = Pipeline(
@@ -288,6 +287,7 @@ class Runtime:
             adapter_cache=AdapterCache(settings.serve.adapter_cache_mb * 1_000_000),
             max_rank=settings.serve.max_rank,
             rehearse=partial(rehearse_on, registry, pipeline.pool),
+            closing=self._closing,
         )
         residency.note = observers.events.adapter if observers else residency.note
         router = Router(residency, bases=BareBases(base_workers, registry))

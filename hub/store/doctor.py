@@ -226,12 +226,12 @@ def _unnamed(store: Store, named: set[str], partial_view: bool) -> Iterator[Find
     what = "No version has this content. An import or a removal was stopped midway, or one runs right now."
     for path in [] if partial_view else store.contents.unknown(named):
         if store.contents.is_noted(path.name):
-            yield Finding("content_unnamed", str(path), what, Severity.INFO, _LATER)
+            yield Finding("content_unnamed", str(path), what, Severity.INFO, _LATER.format("an hour"))
         else:
             yield _unknown(path)
     for path in sorted(store.contents.folder.glob(".incoming-*")):
-        copy = "A private copy of an import that was stopped midway, or that runs right now."
-        yield Finding("content_unfinished", str(path), copy, Severity.INFO, _LATER)
+        copy = "A private copy of an import or a backup that was stopped midway, or that runs right now."
+        yield Finding("content_unfinished", str(path), copy, Severity.INFO, _LATER.format("a day"))
 
 
 def _unknown(path: Path) -> Finding:
@@ -242,7 +242,7 @@ def _unknown(path: Path) -> Finding:
     return Finding("content_unknown", str(path), what, Severity.WARNING, remedy)
 
 
-_LATER = "Nothing: any command removes it once it is an hour old."
+_LATER = "Nothing: any command removes it once it is {} old."
 
 
 def _bases(store: Store, versions: Mapping[int, _Stored]) -> Iterator[Finding]:

@@ -127,8 +127,8 @@ def make_plan(
     dataset = prepare(recipe, loaded.task, cache, invalid, progress, needs_label=loaded.labelled)
     if loaded.labelled and not dataset.labels:
         raise recipe.error("data", f"the rows have no labels, and task {recipe.task} needs them")
-    rows = describe_rows(loaded, dataset.train, base.model_type)
-    if recipe.method.type == "few-shot" and not rows.one_label:
+    rows = describe_rows(loaded, dataset.train, dataset.labels, base.model_type)
+    if recipe.method.type == "few-shot" and not rows.classes:
         raise recipe.error("method.type", _NOT_ONE_LABEL.format(task=recipe.task))
     recipe = recipe.settled(rows)
     serving = Serving(

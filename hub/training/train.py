@@ -233,9 +233,13 @@ def _trained(
 
 
 def _clean(work: Path) -> None:
-    for name in (CHECKPOINTS, ADAPTER, FOLDS, FIRST, WITHOUT):
-        shutil.rmtree(work / name, ignore_errors=name not in (CHECKPOINTS, ADAPTER))
-    (work / TRANSLATIONS).unlink(missing_ok=True)
+    """Remove what a run needed; the stored version remains if this fails."""
+    try:
+        for name in (CHECKPOINTS, ADAPTER, FOLDS, FIRST, WITHOUT):
+            shutil.rmtree(work / name, ignore_errors=name not in (CHECKPOINTS, ADAPTER))
+        (work / TRANSLATIONS).unlink(missing_ok=True)
+    except OSError as error:
+        log.warning("The version is stored, but %s could not be cleaned: %s", work, error)
 
 
 def _report(store: Store, result: TrainResult, write: WriteReport | None) -> Path | None:

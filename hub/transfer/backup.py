@@ -1,8 +1,8 @@
 """Backs up a hub as one tar file, and restores it: the catalog, and the files of every version.
 
-The catalog is read in one snapshot, and contents are immutable; so a backup is consistent while servers run
-and versions are deployed. Bases are not part of it: they are pulled again from where they came from. Neither
-are `hub.toml`, the admin key, uploaded files and training jobs.
+The catalog is read in one snapshot, and contents are immutable and linked first; so a backup is consistent
+while servers run and versions are deployed or removed. Bases are not part of it: they are pulled again from
+where they came from. Neither are `hub.toml`, the admin key, uploaded files and training jobs.
 """
 
 from __future__ import annotations
@@ -10,11 +10,13 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 import re
+import shutil
 import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -81,9 +83,9 @@ def back_up(store: Store, stream: IO[bytes], progress: Progress = silent) -> Bac
     Raises:
         BadAdapter, SourceUnavailable: the files of a version are not intact, or cannot be fetched.
     """
-    with TemporaryDirectory(prefix="hub-backup-") as folder:
+    with TemporaryDirectory(prefix="hub-backup-") as folder, store.contents.private() as kept:
         snapshot = Path(folder) / CATALOG_FILE
-        versions = _snapshot(store, snapshot)
+        versions = _snapshot(store, snapshot, kept)
         about = _about(store, versions, snapshot)
         sums: dict[str, str] = {}
         with tarfile.open(fileobj=stream, mode="w", format=tarfile.PAX_FORMAT) as archive:
@@ -98,8 +100,8 @@ def back_up(store: Store, stream: IO[bytes], progress: Progress = silent) -> Bac
     return about
 
 
-def _snapshot(store: Store, target: Path) -> list[Version]:
-    """Copy the catalog to a new SQLite file; return its versions, whose files are on this machine."""
+def _snapshot(store: Store, target: Path, kept: Path) -> list[Version]:
+    """Copy the catalog to a new SQLite file; return its versions, with their files below `kept`."""
     for attempt in range(1, _TRIES + 1):
         target.unlink(missing_ok=True)
         copy = Catalog(target)
@@ -110,16 +112,38 @@ def _snapshot(store: Store, target: Path) -> list[Version]:
         with _opened(target, store) as copied:
             versions = copied.versions()
         try:
-            for version in versions:
-                store.fetch(version)
-                if content_hash(version.path, version.manifest.serving) != version.sha256:
-                    raise BadAdapter(f"The files of {version.ref} are missing or altered: see `hub doctor`.")
+            return [_linked(store, version, kept / str(attempt)) for version in versions]
         except BadAdapter:
             if attempt == _TRIES:
                 raise
-        else:
-            return versions
     raise AssertionError("the last attempt returns or raises")
+
+
+def _linked(store: Store, version: Version, folder: Path) -> Version:
+    """Link the files of a version into a folder, where they stay when it is removed."""
+    linked = replace(version, path=folder / version.sha256)
+    if linked.path.is_dir():
+        return linked  # another version has the same content
+    try:
+        store.fetch(version)
+        for path in _files(version):
+            _link(path, linked.path / path.relative_to(version.path))
+    except FileNotFoundError:  # removed just now: the next snapshot is without it
+        intact = False
+    else:
+        intact = content_hash(linked.path, version.manifest.serving) == version.sha256
+    if not intact:
+        raise BadAdapter(f"The files of {version.ref} are missing or altered: see `hub doctor`.")
+    return linked
+
+
+def _link(path: Path, target: Path) -> None:
+    """Make a hard link, or a copy where the file system has no links."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(path, target)
+    except OSError:
+        shutil.copyfile(path, target)
 
 
 @contextmanager

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from hub.bases.gguf import convert
+from hub.bases.gguf import _convert, convert
 from hub.bases.weights_file import read_header
 from hub.errors import BadBase
+from tests.support.tiny import tiny_decoder
 
 
 @pytest.mark.slow
@@ -32,6 +33,23 @@ def test_the_converted_model_still_speaks(smollm2) -> None:
     )
     answer = model.generate(**rows, max_new_tokens=12, do_sample=False)[0, rows["input_ids"].shape[1] :]
     assert "Paris" in tokenizer.decode(answer)
+
+
+def test_no_second_model_is_made_to_save_the_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+    from transformers.quantizers.auto import AutoHfQuantizer
+
+    base = tiny_decoder(tmp_path / "base", "llama")
+    model, tokenizer = (kind.from_pretrained(base.path) for kind in (AutoModelForCausalLM, AutoTokenizer))
+    model.config.quantization_config = GgufConfig(dequantize=True)
+    model.hf_quantizer = AutoHfQuantizer.from_config(model.config.quantization_config)
+    monkeypatch.setattr(AutoModelForCausalLM, "from_pretrained", lambda *_, **__: model)
+    monkeypatch.setattr(AutoModelForCausalLM, "from_config", None)
+    monkeypatch.setattr(AutoTokenizer, "from_pretrained", lambda *_, **__: tokenizer)
+    _convert(tmp_path / "model.gguf", tmp_path / "out")
+    assert "quantization_config" not in json.loads((tmp_path / "out" / "config.json").read_text())
+    header = read_header(tmp_path / "out" / "model.safetensors", BadBase)
+    assert header.keys() == read_header(base.path / "model.safetensors", BadBase).keys()
 
 
 @pytest.mark.slow

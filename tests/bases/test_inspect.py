@@ -52,6 +52,8 @@ def test_the_kind_is_told_from_the_config(model_folder, config, kind: BaseKind) 
         ({"model_type": "roberta", "max_position_embeddings": 514, "pad_token_id": 1}, {}, 512),
         ({"model_type": "roberta", "max_position_embeddings": 513, "pad_token_id": 0}, {}, 512),
         ({"model_type": "xlm-roberta", "max_position_embeddings": 514}, {}, 512),
+        ({"model_type": "mpnet", "max_position_embeddings": 514}, {}, 512),
+        ({"model_type": "longformer", "max_position_embeddings": 4098, "pad_token_id": 1}, {}, 4096),
         ({"max_position_embeddings": None, "n_positions": 1024}, {}, 1024),
         ({"max_position_embeddings": None}, {}, 512),
     ],
@@ -108,6 +110,28 @@ def test_an_index_that_names_no_file_is_refused(model_folder) -> None:
     (folder / "model.safetensors.index.json").write_text("{}")
     with pytest.raises(BadBase, match="names no weight file"):
         check_model_folder(folder)
+
+
+@pytest.mark.parametrize("name", ["/elsewhere/model-00001-of-00001.safetensors", "../w.safetensors", "w.bin"])
+def test_an_index_that_names_weights_elsewhere_is_refused(model_folder, name: str) -> None:
+    """transformers would read them there, and they are no part of the fingerprint."""
+    folder = model_folder()
+    (folder / "model.safetensors").unlink()
+    for beside in ("model-00001-of-00001.safetensors", "w.safetensors", "w.bin"):
+        save_file({"a": np.zeros(2, np.float32)}, folder / beside)
+    index = {"weight_map": {"a": "model-00001-of-00001.safetensors", "b": name}}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    with pytest.raises(BadBase, match="not a file of weights beside it"):
+        check_model_folder(folder)
+
+
+@pytest.mark.parametrize("odd", [True, "x", [1], {"a": 1}, 0.5])
+@pytest.mark.parametrize("key", ["architectures", "pad_token_id", "max_position_embeddings"])
+def test_a_value_of_another_type_in_a_config_is_as_if_left_out(model_folder, key: str, odd: object) -> None:
+    config = {"model_type": "roberta", "max_position_embeddings": 514, "pad_token_id": 1}
+    facts = inspect_folder(model_folder(**config | {key: odd}))
+    assert facts.kind is BaseKind.ENCODER
+    assert (type(facts.max_length), facts.max_length) == (int, 512)
 
 
 def test_minilm_is_told_from_its_own_files(minilm) -> None:

@@ -136,3 +136,34 @@ def test_what_is_no_archive_is_said_to_be_none(tmp_path: Path) -> None:
     path.write_bytes(b"not an archive")
     with pytest.raises(BadRequest, match=r"x\.whl is not a wheel"):
         members(path)
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar.gz", "tar.xz"])
+def test_a_damaged_archive_is_said_to_be_so(tmp_path: Path, kind: str) -> None:
+    path, content = tmp_path / f"top.{kind}", b"".join(b"%d\n" % number for number in range(20_000))
+    if kind == "zip":
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as zipped:
+            zipped.writestr("top/x", content)
+    else:
+        with tarfile.open(path, f"w:{kind[4:]}") as archive:
+            info = tarfile.TarInfo("top/x")
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+    whole = bytearray(path.read_bytes())
+    begin = len(whole) // 2 if kind == "tar.xz" else 45  # in the codes that the rest is packed with
+    whole[begin : begin + 30] = (255 - byte for byte in whole[begin : begin + 30])
+    path.write_bytes(whole)
+    with pytest.raises(BadRequest, match="or is damaged"):
+        extract_member(path, "top/x", tmp_path / "x")
+
+
+def test_an_encrypted_member_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "top.zip"
+    with zipfile.ZipFile(path, "w") as zipped:
+        zipped.writestr("top/x", b"hello")
+    whole = bytearray(path.read_bytes())
+    whole[6] |= 1  # the flag in the header of the file, and in the directory
+    whole[whole.index(b"PK\x01\x02") + 8] |= 1
+    path.write_bytes(whole)
+    with pytest.raises(BadRequest, match="encrypted"):
+        extract_member(path, "top/x", tmp_path / "x")

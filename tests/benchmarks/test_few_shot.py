@@ -44,7 +44,7 @@ def test_all_ways_are_measured_once_and_reported(
     measured = run()
     assert set(measured) == {
         "few_shot_mine_4",
-        "few_shot_mine_4_over_labels",
+        "few_shot_mine_4_over_ia3",
         "few_shot_mine_4_over_lora",
         "few_shot_mine_4_over_frozen",
     }

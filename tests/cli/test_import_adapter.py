@@ -209,6 +209,16 @@ def test_labels_past_ten_keep_the_order_of_their_numbers(adapter: MakeAdapter) -
     )
 
 
+@pytest.mark.parametrize("labels", [(), ("--labels", "a,b")])
+def test_an_adapter_of_another_kind_than_the_task_is_told_before_its_labels(
+    adapter: MakeAdapter, labels: tuple[str, ...]
+) -> None:
+    message = refused(BadAdapter, adapter(2, kind=HeadKind.TOKEN), *CLASSIFY, *labels)
+    assert "'classification' needs a sequence head, and this adapter has a token head" in message
+    assert "Tasks with that head: extraction." in message
+    assert "correct its task_type, TOKEN_CLS, in adapter_config.json" in message
+
+
 @pytest.mark.parametrize(
     ("names", "more", "said"),
     [

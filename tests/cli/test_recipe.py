@@ -82,20 +82,41 @@ def test_the_recipe_trains_as_it_is(workplace: Path, tmp_path_factory: pytest.Te
     assert "Stored demo@1" in trained.stdout
 
 
-def test_few_rows_with_one_label_each_are_left_to_few_shot_training(workplace: Path) -> None:
+def test_few_rows_with_one_of_two_labels_each_are_left_to_few_shot_training(workplace: Path) -> None:
     assert hub_recipe("new", "sentiment", "reviews.csv", "-o", "demo").exit_code == 0
     assert (
         "training rows: 40 steps of few-shot in batches of 32."
         in (workplace / "demo/recipe.yaml").read_text()
     )
     recipe = load_recipe(workplace / "demo")
-    few = recipe.settled(TrainingRows(len(REVIEWS), "bert", one_label=True))
+    few = recipe.settled(TrainingRows(len(REVIEWS), "bert", classes=2))
     assert (few.method.type, few.train.max_steps, few.train.batch_size) == ("few-shot", 40, 32)
+
+
+def test_few_rows_with_several_labels_or_one_of_three_are_left_to_ia3(workplace: Path) -> None:
     lines = [json.dumps({"text": text, "labels": [label, "all"]}) for text, label in REVIEWS]
     (workplace / "many.jsonl").write_text(rows(*lines))
     assert hub_recipe("new", "classification", "many.jsonl", "-o", "many").exit_code == 0
     assert load_recipe(workplace / "many").options == {"multi_label": True}
-    assert "60 epochs in batches of 16" in (workplace / "many/recipe.yaml").read_text()
+    three = [*REVIEWS, ("it is as it is", "neutral"), ("so it is", "neutral")]
+    table = rows("text,label", *(f"{text},{label}" for text, label in three))
+    (workplace / "three.csv").write_text(table)
+    assert hub_recipe("new", "sentiment", "three.csv", "-o", "three").exit_code == 0
+    for name in ("many", "three"):
+        text = (workplace / name / "recipe.yaml").read_text()
+        assert "60 epochs in batches of 16" in text, name
+
+
+def test_the_number_of_steps_is_that_of_the_base(
+    workplace: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    distilbert = tiny_encoder(tmp_path_factory.mktemp("base") / "encoder", "distilbert").path
+    Bases(find_home()).pull(str(distilbert), "tiny")
+    table = rows("text,label", *(f"{text},{number % 3}" for number, (text, _) in enumerate(REVIEWS)))
+    (workplace / "three.csv").write_text(table)
+    new = hub_recipe("new", "classification", "three.csv", "--base", "tiny", "-o", "three")
+    assert new.exit_code == 0
+    assert "40 steps of few-shot" in (workplace / "three/recipe.yaml").read_text(), "it has no layers for ia3"
 
 
 def test_a_recipe_for_some_rows_says_how_they_are_trained_and_leaves_it_to_the_rows(workplace: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import sqlite3
 import sys
@@ -170,6 +171,14 @@ def test_a_grid_may_be_asked_for(recipe: Path) -> None:
     assert sorted(trial["values"]["method.rank"] for trial in found["trials"]) == [2, 4]
     assert found["version"] == "demo@1"
     assert found["train_seconds"] > 0
+
+
+def test_the_values_of_the_best_trial_can_be_pasted_into_a_shell(recipe: Path) -> None:
+    values = "tune.space={method.target: [[query, value]], train.epochs: [1]}"
+    shown = hub_tune(recipe, "--no-train", "--set", values, "--set", "tune.trials=1").stdout
+    best = next(line for line in shown.splitlines() if line.startswith("The best trial is"))
+    words = shlex.split(best.partition(": ")[2])
+    assert words == ["--set", 'method.target=["query", "value"]', "--set", "train.epochs=1"]
 
 
 def test_an_invalid_space_is_found_before_anything_is_loaded(recipe: Path) -> None:

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import re
+from html import unescape
+
 import pytest
 
+from hub.jobs.folder import free_slot
+from hub.jobs.process import JobStage
+from hub.store.jobs.jobs import MAX_EVENTS, Jobs, NewEvent
+from hub.store.jobs.records import EventKind, JobSpec
 from tests.console.conftest import Browser
+from tests.support.homes import FakeHome
 
 ROWS = "text,label\n" + "".join(f"text {number},{'ab'[number % 2]}\n" for number in range(20))
 
@@ -37,3 +46,18 @@ def test_settings_have_the_limits_of_the_api(
 ) -> None:
     refused = operator.send("/console/training/jobs", **job, **setting)
     assert (refused.status_code, told in refused.text) == (400, True), refused.text
+
+
+def test_the_curves_of_a_job_begin_with_its_first_step(operator: Browser, home: FakeHome) -> None:
+    jobs, slot = Jobs(home.store.catalog), free_slot(home.path, JobStage.CHECK, 1)
+    assert slot, "so that the server leaves the job alone"
+    job = jobs.create(JobSpec("tiny", "sentiment", "mood", "file-1"), 10)
+    jobs.take(job.id, "one")
+    steps = range(1, MAX_EVENTS)  # beside the event that it was created
+    noted = [NewEvent("a step", {"step": step, "train_loss": 0.5}, kind=EventKind.METRICS) for step in steps]
+    jobs.note(job.id, "one", noted)
+    text = unescape(operator.get(f"/console/training/jobs/{job.id}").text)
+    jobs.cancel(job.id)
+    slot.release()
+    found = re.search(r"\[\[[0-9., ]+\], ?\[[0-9., ]+\]\]", text)
+    assert found and json.loads(found[0])[0] == list(steps)

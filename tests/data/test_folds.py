@@ -83,7 +83,7 @@ def test_folds_choose_a_checkpoint_where_the_recipe_does(
     for steps, asked in ("", False), ("train: {checkpoint_steps: 10}\n", True):
         recipe = make_recipe(few_shot + steps, a_csv=rows)
         dataset = prepare(recipe, Labelling(), tmp_path, InvalidRows(recipe))
-        settled = recipe.settled(TrainingRows(len(dataset.train), "bert", one_label=True))
+        settled = recipe.settled(TrainingRows(len(dataset.train), "bert", classes=2))
         assert settled.train.checkpoint_steps == 10
         made = list(fold_datasets(settled, dataset, Labelling(), labelled=True))
         assert {one.chooses for one in (dataset, *made)} == {asked}

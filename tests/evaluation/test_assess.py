@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -235,6 +235,23 @@ def test_other_heads_get_the_metrics_of_their_task_with_intervals_and_the_worst_
         (5, 0.25, ""),
         (9, 0.25, ""),
     ]
+
+
+@pytest.mark.parametrize(
+    ("goal", "wrong", "right"), [("max", 0.0, 1.0), ("max", 0.5, 1.0), ("min", 2.0, 0.0)]
+)
+def test_rows_that_all_have_the_same_bad_figure_are_mistakes(
+    labelling, goal: Literal["max", "min"], wrong: float, right: float
+) -> None:
+    def metrics(predictions: Sequence[Any], references: Sequence[Any]) -> dict[str, float]:
+        pairs = list(zip(predictions, references, strict=True))
+        return {"credit": sum(right if a.label == b["label"] else wrong for a, b in pairs) / len(pairs)}
+
+    labelling.metrics, labelling.metric, labelling.metric_goal = metrics, "credit", goal
+    spec = replace(SPEC, head=HeadKind.SPAN)
+    found = assessed(labelled(labelling, items_of(40), range(40), spec=spec), baseline={}, mistakes=60)
+    assert [one.score for one in found.mistakes] == [wrong] * 40
+    assert assessed(labelled(labelling, items_of(40), [], spec=spec), baseline={}).mistakes == ()
 
 
 def test_two_versions_are_compared_on_the_rows_that_both_answered(labelling) -> None:

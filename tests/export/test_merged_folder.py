@@ -28,6 +28,8 @@ CASES = [
     ("roberta", HeadKind.SEQUENCE_MEAN),
     *((model_type, kind) for model_type in DECODERS for kind in (HeadKind.SEQUENCE, HeadKind.GENERATE)),
     *((model_type, HeadKind.GENERATE) for model_type in ENCODER_DECODERS),
+    ("bart", HeadKind.SEQUENCE),
+    ("t5", HeadKind.SEQUENCE),
 ]
 
 

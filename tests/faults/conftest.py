@@ -146,7 +146,7 @@ class Broken:
         return findings
 
     def tidied(self) -> None:
-        """Once what is left is an hour old, nothing of it stays."""
+        """Once what is left is days old, nothing of it stays."""
         age(self.scratch)
         self.examined("--fix", "--fix")
         assert self.examined("afterwards") == []
@@ -203,11 +203,11 @@ def history(store: Store, name: str) -> list[tuple[int, str, str | None, str | N
 
 
 def age(home: Path) -> None:
-    """Make everything in a home two hours old."""
+    """Make everything in a home two days old."""
     for folder, names, files in os.walk(home, topdown=False):
         for name in (*names, *files, "."):
             path = Path(folder, name)
-            then = path.stat().st_mtime - 7200
+            then = path.stat().st_mtime - 2 * 86400
             os.utime(path, (then, then))
 
 

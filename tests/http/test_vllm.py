@@ -9,6 +9,8 @@ import shutil
 import pytest
 
 from hub.api import HeadKind
+from hub.errors import NotReady
+from hub.serving.control.reconciler import Reconciler
 from hub.store.card.folder import write_folder
 from tests.http.conftest import serve
 from tests.support.homes import FakeHome, plain_adapter
@@ -171,6 +173,22 @@ def test_a_version_that_cannot_be_deployed_is_not_kept(server, post, fake, roots
     assert (reply.status_code, reply.json()["error"]["code"]) == (409, "conflict")
     assert refs(fake, "mood") == ["mood@1"]
     assert server.post("/v1/deployments/mood/predict", json=TEXT).headers["x-hub-version"] == "mood@1"
+
+
+def test_what_failed_is_told_also_where_the_version_cannot_be_removed(
+    server, post, fake, exported, monkeypatch, caplog
+) -> None:
+    """The catalog has the deployment, but then does not answer the server that changed it."""
+
+    def fails(reconciler: Reconciler) -> bool:
+        raise NotReady("The catalog does not answer.")
+
+    monkeypatch.setattr(Reconciler, "_publish_change", fails)
+    reply = post(LOAD, lora_name="half", lora_path=str(exported("half", seed=22)))
+    assert (reply.status_code, reply.json()["error"]["code"]) == (503, "not_ready")
+    assert "The catalog does not answer" in reply.json()["error"]["message"]
+    assert "half@1 could not be deployed, and stays in the store: half@1 is live in 'half'" in caplog.text
+    assert "half" in names(fake)
 
 
 def plain(fake, roots):

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch  # noqa: TID253
+from safetensors.numpy import load_file, save_file
 from typer.testing import CliRunner
 
 from hub.api import HeadKind
 from hub.bases.base import Base
 from hub.bases.cache import Bases
+from hub.bases.inspect import module_name
 from hub.cli.main import app
 from hub.config import find_home
-from hub.errors import BaseMismatch
+from hub.errors import BadAdapter, BadBase, BaseMismatch
 from hub.imports.vit_names import with_current_names
 from hub.store.content.weights import AdapterFiles, read_adapter, write_adapter
 from hub.store.store import Store
@@ -121,6 +124,24 @@ def test_what_has_the_current_names_or_reads_text_is_left_as_it_is(
     assert with_current_names(files, bases["vit"]) is files
     text = tiny_encoder(tmp_path / "bert")
     assert with_current_names(before := read_adapter(old), text) is before
+
+
+def test_an_adapter_with_both_names_of_one_tensor_is_refused(bases: dict[str, Base], tmp_path: Path) -> None:
+    new, old = made(bases["vit"], tmp_path, "lora")
+    files, others = read_adapter(new), read_adapter(old).tensors
+    both = AdapterFiles(files.config, {**files.tensors, **{name: others[name] * 2 for name in others}})
+    with pytest.raises(BadAdapter, match="are names of the same tensor"):
+        with_current_names(both, bases["vit"])
+
+
+def test_a_base_with_both_names_of_one_weight_is_refused(bases: dict[str, Base], tmp_path: Path) -> None:
+    folder = tmp_path / "vit"
+    shutil.copytree(bases["vit"].path, folder)
+    weights = load_file(folder / "model.safetensors")
+    old = next(name for name in weights if "encoder.layer" in name)
+    save_file({**weights, module_name(old, "vit"): weights[old] * 2}, folder / "model.safetensors")
+    with pytest.raises(BadBase, match="are names of the same tensor"):
+        Bases(find_home()).pull(str(folder))
 
 
 def test_layers_that_the_base_does_not_have_are_still_refused(bases: dict[str, Base], tmp_path: Path) -> None:

@@ -8,7 +8,9 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -18,9 +20,11 @@ from hub.jobs.events import JobEvents
 from hub.jobs.folder import JobFolder
 from hub.jobs.process import JobStage, Order, _Run
 from hub.jobs.result_file import metrics_csv
+from hub.store.jobs.describe import describe_job
 from hub.store.jobs.files import Files, NewFile
 from hub.store.jobs.jobs import Jobs, NewEvent
 from hub.store.jobs.records import EventKind, JobSpec, JobStatus, LostJob, Page
+from hub.store.records import Version
 from tests.support.homes import FakeHome
 from tests.support.serving import home, tiny_base_folder
 
@@ -165,6 +169,37 @@ def test_a_version_about_which_the_gate_cannot_decide_is_not_deployed(
     gate = run.folder.result["gate"]
     assert not gate["passed"] and (str(fault) or "MemoryError") in gate["reason"]
     assert desk.jobs.get(run.job.id).is_active
+
+
+def trained(version: Version) -> Any:
+    """Return what training has returned for a job whose version is stored."""
+    fitted = SimpleNamespace(
+        history=[{"step": 1, "loss": 0.5}], tokens=9, steps=1, epochs=1.0, resumed_from=None
+    )
+    plan = SimpleNamespace(
+        dataset=SimpleNamespace(train=[1], validation=[], held_out=[1]),
+        recipe=SimpleNamespace(train=SimpleNamespace(epochs=1, batch_size=8)),
+    )
+    outcome = SimpleNamespace(fitted=fitted, metrics={"accuracy": 0.5})
+    return SimpleNamespace(version=version, outcome=outcome, plan=plan, invalid=(), seconds=1.0)
+
+
+@pytest.mark.parametrize("fault", [None, NotReady("no catalog"), OSError("No space left on device")])
+def test_a_stored_version_whose_metrics_by_step_cannot_be_kept_is_no_failure(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, fault: Exception | None
+) -> None:
+    monkeypatch.setenv("HUB_JOBS__FILE_BYTES", "10")
+    version = desk.home.add("mood")
+    monkeypatch.setattr("hub.training.train.train", lambda *_, **named: trained(version))
+    run = desk.run("text,label\n" + rows("%s,%s\n"), JobStage.TRAIN)
+    if fault:
+        monkeypatch.setattr(run.files, "add", Mock(side_effect=fault))
+    run.work()
+    job = desk.jobs.get(run.job.id)
+    assert (job.error, run.folder.result["version"]) == (None, str(version.ref))
+    desk.jobs.finish(job.id, OWNER, result=run.folder.result, event=NewEvent("done"))
+    files = describe_job(desk.jobs.get(job.id))["result_files"]
+    assert len(files) == (0 if fault else 1)
 
 
 def test_a_cancelled_job_stops_its_process(desk: Desk) -> None:

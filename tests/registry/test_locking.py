@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import Distribution, PackageNotFoundError, version
 from pathlib import Path
+from zipfile import ZipFile
 
 import pytest
 
@@ -334,6 +335,18 @@ def test_a_wheel_does_not_escape_the_allowlist_by_the_name_of_a_built_in_plugin(
     with pytest.raises(PluginNotAllowed, match=r"grafthub-qa is not in plugins\.allow"):
         site.install(wheel, allowing("other"))
     assert not list(site.packages.glob("grafthub_qa*"))
+
+
+def test_the_entry_point_of_a_stranger_does_not_escape_the_policy_by_the_name_of_a_built_in_one(
+    site: Site, tmp_path: Path
+) -> None:
+    wheel = write_wheel(
+        tmp_path, "acme-qa", "1.0", modules={"acme_qa.py": ""}, entry_points="[hub.tasks.v1]\nqa = acme_qa\n"
+    )
+    with ZipFile(wheel) as files:
+        files.extractall(site.packages)  # as pip does
+    for settings in (allowing("qa", "grafthub-qa"), PluginSettings(policy="none")):
+        assert refused(site, settings).keys() == {"acme-qa"}
 
 
 def test_a_plugin_that_comes_as_a_dependency_must_be_allowed_too(site: Site) -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 
 import pytest
 
 from hub.config import load_settings
-from hub.errors import BadAdapter, Conflict, NotFound, NotReady
+from hub.errors import BadAdapter, Conflict, EngineFailed, NotFound, NotReady
 from hub.registry.host import Registry
+from hub.serving.batching.base_workers import BaseWorker, BaseWorkers
 from hub.serving.control import reconciler
+from hub.serving.residency import residency
 from hub.serving.runtime import Runtime
 from hub.store.change import Deploy, DeploymentChange
 
@@ -227,6 +230,36 @@ def test_a_runtime_that_is_still_loading_says_so(home) -> None:
     assert not runtime.ready
     with pytest.raises(NotReady, match="still loading"):
         runtime.status()
+
+
+@pytest.mark.parametrize("starting", [True, False])
+def test_a_server_stops_while_a_base_is_being_opened(add, start, store, until, monkeypatch, starting) -> None:
+    opening, go_on = threading.Event(), threading.Event()
+
+    def hangs(base_workers: BaseWorkers, fingerprint: str) -> BaseWorker:
+        opening.set()
+        go_on.wait(30)
+        raise EngineFailed("the test is over")
+
+    monkeypatch.setattr(BaseWorkers, "open", hangs)
+    monkeypatch.setattr(residency, "CLOSE_S", 0.1)
+    add(seed=1)
+    hub = None if starting else start()
+    store.deploy("mood", Deploy(version="mood@1", by="elsewhere"))
+    settings = load_settings()
+    runtime = hub.runtime if hub else Runtime(settings, Registry.of(settings))
+    loop = asyncio.new_event_loop()
+    if starting:
+        runtime.start(loop)
+    assert opening.wait(10)
+    closer = threading.Thread(target=runtime.close, daemon=True)
+    closer.start()
+    closer.join(10)
+    hung = closer.is_alive()
+    go_on.set()
+    closer.join(30)
+    loop.close()
+    assert not hung
 
 
 def test_a_catalog_that_cannot_be_read_is_the_reason_given(home, start) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import json
 import multiprocessing
 import os
@@ -8,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from hub.errors import BadAdapter, BaseMismatch, Conflict, HubError, InvalidName, NotFound, NotReady
 from hub.store.card.folder import read_manifest
@@ -224,18 +226,19 @@ def test_a_deployed_version_is_not_removed_nor_the_one_before(stocked: Store) ->
 
 
 def test_what_a_crash_left_is_swept_when_it_is_old(stocked: Store, peft_folder) -> None:
-    long_ago = time.time() - 7200
+    hours_ago, days_ago = (time.time() - hours * 3600 for hours in (2, 48))
     orphan = stocked.contents.folder / ("0" * 64)
     unknown = stocked.contents.folder / ("1" * 64)
     half = stocked.contents.folder / ".incoming-dead"
-    fresh = stocked.contents.folder / ".incoming-busy"
-    for folder in (orphan, unknown, half, fresh):
+    slow = stocked.contents.folder / ".incoming-busy"  # of an upload that takes hours
+    for folder in (orphan, unknown, half, slow):
         folder.mkdir()
     stocked.contents.note(orphan.name)
     note = stocked.contents.folder / f".unsettled-{orphan.name}"
     used = {version.sha256 for version in stocked.versions()}
-    for path in (orphan, unknown, half, note, *(stocked.contents.path(sha256) for sha256 in used)):
-        os.utime(path, (long_ago, long_ago))
+    for path in (orphan, unknown, slow, note, *(stocked.contents.path(sha256) for sha256 in used)):
+        os.utime(path, (hours_ago, hours_ago))
+    os.utime(half, (days_ago, days_ago))
     Store(stocked.home)
     assert kept(stocked) == used | {unknown.name, ".incoming-busy"}, "what no note names is not its own"
     assert not note.exists()
@@ -251,6 +254,23 @@ def test_nothing_is_swept_while_another_process_stores(stocked: Store) -> None:
         assert orphan.is_dir()
     Store(stocked.home)
     assert not orphan.exists()
+
+
+def test_contents_that_are_read_only_are_not_swept(stocked: Store, tmp_path, monkeypatch) -> None:
+    """The catalog may be elsewhere."""
+    shutil.copytree(stocked.home, tmp_path / "other")
+    acquire = FileLock.acquire
+
+    def refused(lock: FileLock, *args: object, **options: object) -> object:
+        if Path(lock.lock_file).parent.name == "adapters":
+            raise OSError(errno.EROFS, "Read-only file system", lock.lock_file)
+        return acquire(lock, *args, **options)
+
+    monkeypatch.setattr(FileLock, "acquire", refused)
+    with Store(tmp_path / "other", catalog=f"sqlite:///{stocked.home / 'catalog.db'}") as store:
+        assert len(store.versions()) == 4
+        with pytest.raises(OSError, match="Read-only"):
+            store.remove("x@1")
 
 
 def test_a_note_that_another_process_removes_meanwhile_stops_no_command(stocked: Store, tmp_path) -> None:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -114,6 +115,22 @@ def test_nothing_of_a_finished_run_is_left_but_the_account_of_its_rows(
     assert left == {".lock", "plan.json", "invalid.jsonl", "rows.jsonl"}
     assert [(row.line, row.reason) for row in result.invalid] == [(122, "text is empty")]
     assert json.loads(result.invalid_file.read_text())["line"] == 122
+
+
+def test_a_version_is_returned_also_if_its_checkpoints_cannot_be_removed(
+    make_recipe: RecipeMaker, run: Trainer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    remove = shutil.rmtree
+
+    def fails(path: Any, ignore_errors: bool = False, **named: Any) -> None:
+        if not ignore_errors and Path(path).name == "checkpoints":
+            raise OSError("Device or resource busy")
+        remove(path, ignore_errors, **named)
+
+    monkeypatch.setattr(shutil, "rmtree", fails)
+    result = run(make_recipe(SENTIMENT, "train.max_steps=2", a_csv=FEW))
+    assert str(result.version.ref) == "demo@1"
+    assert "could not be cleaned: Device or resource busy" in caplog.text
 
 
 def test_the_same_recipe_and_rows_make_the_same_version(make_recipe: RecipeMaker, run: Trainer) -> None:

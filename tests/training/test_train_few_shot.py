@@ -134,7 +134,7 @@ def test_what_few_shot_cannot_train_is_refused_with_the_key(
     assert caught.value.code == "bad_recipe"
 
 
-def test_auto_trains_few_rows_so_and_multi_label_rows_in_another_way(
+def test_auto_trains_few_rows_with_two_labels_so_and_multi_label_rows_in_another_way(
     make_recipe: RecipeMaker, run: Trainer
 ) -> None:
     chosen = ("method.type=auto", "train.max_steps=2")

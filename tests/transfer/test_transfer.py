@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import io
 import json
+import os
 import tarfile
 from pathlib import Path
 
@@ -282,6 +284,43 @@ def test_a_backup_is_restored_elsewhere(staging: FakeHome, tmp_path: Path, tiny_
     again = FakeHome(elsewhere, tiny_base_folder)
     assert str(again.add("mood", seed=7).ref) == "mood@3"
     assert text.encode() not in made.getvalue()
+
+
+def test_a_backup_has_what_is_removed_while_it_is_written(staging: FakeHome, tmp_path: Path) -> None:
+    refs = [str(staging.add(name, seed=seed).ref) for seed, name in enumerate(("mood", "topic"))]
+    left, made = list(refs), io.BytesIO()
+
+    def remove(stage: str, done: int, total: int, note: str = "") -> None:
+        while left:
+            staging.store.remove(left.pop())
+
+    back_up(staging.store, made, remove)
+    assert not left
+    assert list(staging.store.contents.all()) == []
+    assert list(staging.store.contents.folder.glob(".incoming-*")) == []
+    restore(io.BytesIO(made.getvalue()), settings_of(tmp_path / "elsewhere"))
+    with Store(tmp_path / "elsewhere") as found:
+        assert [str(one.ref) for one in found.versions()] == refs
+
+
+def test_a_backup_is_made_where_files_cannot_be_linked(
+    staging: FakeHome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    staging.add("mood")
+    linked, copied = io.BytesIO(), io.BytesIO()
+    back_up(staging.store, linked)
+
+    def refused(*paths: Path) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refused)
+    back_up(staging.store, copied)
+    names = []
+    for made in (linked, copied):
+        with tarfile.open(fileobj=io.BytesIO(made.getvalue())) as archive:
+            names.append(archive.getnames())
+    assert names[0] == names[1]
+    assert len(names[0]) > 5
 
 
 def test_a_backup_goes_into_an_empty_home_only(staging: FakeHome, production: FakeHome) -> None:

@@ -27,12 +27,12 @@ from hub.jobs.service import MAX_NAME, format_by_name
 from hub.serving.requests.parsing import parse_fields
 from hub.store.jobs.describe import describe_job, describe_job_event
 from hub.store.jobs.files import NewFile
+from hub.store.jobs.jobs import MAX_EVENTS
 from hub.store.jobs.records import EventKind, Page, TrainingJob
 
 __all__ = ["add_routes"]
 
 MAX_JOBS = 100
-MAX_EVENTS = 1000
 _SETTINGS = ("n_epochs", "batch_size", "learning_rate_multiplier")
 Json = dict[str, Any]
 

@@ -34,7 +34,7 @@ from hub.registry.loaded import LoadedTask
 
 __all__ = ["CheckRows", "Choices", "New", "as_yaml", "new_recipe"]
 
-DEFAULT_MAX_LENGTH = 512  # tokens, for a base that is not on this machine
+DEFAULT_MAX_LENGTH, DEFAULT_TYPE = 512, "bert"  # of a base that is not on this machine; tokens
 MAX_SHOWN = 12  # labels in a comment
 DECISION, ACCEPTED = "answer", "accept"
 MIN_IMBALANCE = 5.0  # ratio of the rows of the most common and the rarest label
@@ -107,8 +107,10 @@ def new_recipe(
     _check_labels(loaded, matched, dataset)
     items = [*dataset.train, *dataset.validation, *dataset.held_out]
     labels = label_counts(items, loaded.task)
-    tokens = _tokens(items, loaded, _most_tokens(choices.base, bases))
-    text = _text(recipe, _from_folder(source, folder), dataset, labels, tokens, loaded)
+    most_tokens, family = _of_base(choices.base, bases)
+    tokens = _tokens(items, loaded, most_tokens)
+    rows = describe_rows(loaded, dataset.train, dataset.labels, family)
+    text = _text(recipe, _from_folder(source, folder), dataset, labels, tokens, loaded, rows)
     folder.mkdir(parents=True, exist_ok=True)
     with target.open("x", encoding="utf-8") as file:
         file.write(text)
@@ -147,11 +149,13 @@ def _name(folder: Path, task: str) -> str:
     return check_name(plain or task, "adapter")
 
 
-def _most_tokens(base: str, bases: Bases) -> int:
+def _of_base(name: str, bases: Bases) -> tuple[int, str]:
+    """Return the most tokens and the type of a base, or guesses if it is not on this machine."""
     try:
-        return bases.get(base).max_length
+        base = bases.get(name)
     except (NotFound, InvalidName):
-        return DEFAULT_MAX_LENGTH
+        return DEFAULT_MAX_LENGTH, DEFAULT_TYPE
+    return base.max_length, base.model_type
 
 
 def _tokens(items: Sequence[Item], loaded: LoadedTask, limit: int) -> int | None:
@@ -177,6 +181,7 @@ def _text(
     labels: Counter[str],
     tokens: int | None,
     loaded: LoadedTask,
+    rows: TrainingRows,
 ) -> str:
     limit = f"max_length: {tokens}" if tokens else f"# max_length: {loaded.task.max_length}"
     reason = "estimate: 99 % of the rows fit" if tokens else "tokens; the task's default"
@@ -192,8 +197,8 @@ def _text(
         *_section("options", recipe.options),
         *_data(recipe.data, source, dataset, labels),
         "method:",
-        "  type: auto  # few-shot, ia3 or lora, by task and number of rows; others: bitfit, head, full",
-        *_train(recipe, describe_rows(loaded, dataset.train, ""), labels),
+        "  type: auto  # few-shot, ia3 or lora, by rows, labels and base; others: bitfit, head, full",
+        *_train(recipe, rows, labels),
     ]
     return "\n".join(lines) + "\n"
 

@@ -12,12 +12,10 @@ from torch import Tensor
 from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.cache_utils import Cache, CacheLayerMixin
 
+from hub.engine.generate.rows import SPARE, rounded
 from hub.engine.torch.tensors import on_device
 
 __all__ = ["Arena", "column_bytes", "decoder_layers"]
-
-COLUMN_STEP = 64  # columns are read and allocated in multiples of it, which keeps the number of shapes low
-SPARE = 1  # the last column, to which padding writes; nothing reads it
 
 
 @dataclass(slots=True)
@@ -55,12 +53,12 @@ class Arena:
 
     def has(self, rows: int, columns: int) -> bool:
         """Return whether so many rows and columns are allocated."""
-        return rows <= self.rows and _rounded(columns + SPARE) <= self.columns
+        return rows <= self.rows and rounded(columns + SPARE) <= self.columns
 
     def resize(self, rows: int, columns: int, max_rows: int) -> None:
         """Allocate as `reserve` does, and free the columns beyond `columns`."""
         self.rows = min(max(rows, 2 * self.rows), max_rows) if rows > self.rows else min(self.rows, max_rows)
-        self.columns = _rounded(columns + SPARE)
+        self.columns = rounded(columns + SPARE)
         for layer in self._layers:
             layer.resize()
 
@@ -99,7 +97,7 @@ class Arena:
         """
         width = max(lengths)
         ends = [start + length for start, length in zip(starts, lengths, strict=True)]
-        columns = min(_rounded(max(ends)), self.columns)
+        columns = min(rounded(max(ends)), self.columns)
         offset = torch.arange(width, device=self._device) - width
         places = on_device(ends, self._device).unsqueeze(1) + offset  # [n, T]
         padding = offset < -on_device(lengths, self._device).unsqueeze(1)
@@ -115,7 +113,7 @@ class Arena:
 
         A forward that stores them has row i in the first `lengths[i]` of its columns, padded on the right.
         """
-        columns = min(_rounded(max(lengths)), self.columns)
+        columns = min(rounded(max(lengths)), self.columns)
         places = torch.arange(max(lengths), device=self._device)
         ends = on_device(lengths, self._device).unsqueeze(1)
         stored = torch.where(places < ends, places, self.columns - SPARE)  # [n, T]
@@ -198,10 +196,6 @@ def column_bytes(config: PreTrainedConfig, layers: int, dtype: torch.dtype) -> i
     own = getattr(config, "head_dim", None) or getattr(config, "d_kv", None)  # d_kv: T5
     width = own or config.hidden_size // config.num_attention_heads
     return int(2 * layers * heads * width * dtype.itemsize)
-
-
-def _rounded(columns: int) -> int:
-    return -(-columns // COLUMN_STEP) * COLUMN_STEP
 
 
 def decoder_layers(model: PreTrainedModel) -> int:

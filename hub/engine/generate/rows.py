@@ -13,7 +13,19 @@ from hub.engine.protocol import OnEnd, OnText
 from hub.engine.shares import Flow, FlowShares
 from hub.errors import BadRequest, BadSampling, HubError, Overloaded
 
-__all__ = ["GeneratingRow", "MemoryLimit", "TokenCounts", "Turns", "check_room", "columns_of"]
+__all__ = [
+    "SPARE",
+    "GeneratingRow",
+    "MemoryLimit",
+    "TokenCounts",
+    "Turns",
+    "check_room",
+    "columns_of",
+    "rounded",
+]
+
+COLUMN_STEP = 64  # columns are read and allocated in multiples of it, which keeps the number of shapes low
+SPARE = 1  # the last column of an arena, to which padding writes; nothing reads it
 
 
 @dataclass(slots=True)
@@ -88,8 +100,14 @@ class GeneratingRow:
 
 
 def columns_of(rows: Sequence[GeneratingRow]) -> int:
-    """Return the columns that each of these rows takes beside the others, in all."""
-    return max(row.columns for row in rows) + max(row.source_columns for row in rows)
+    """Return the columns that each of these rows takes beside the others, in all arenas as allocated."""
+    widths = max(row.columns for row in rows), max(row.source_columns for row in rows)
+    return sum(rounded(width + SPARE) for width in widths if width)
+
+
+def rounded(columns: int) -> int:
+    """Return the multiple of COLUMN_STEP that has room for so many columns."""
+    return -(-columns // COLUMN_STEP) * COLUMN_STEP
 
 
 def check_room(prompt: int, wanted: int, max_length: int) -> int:
@@ -186,8 +204,9 @@ class MemoryLimit:
                 f"num_beams is {row.places}, and this server generates {self.rows} texts or beams at once "
                 "(serve.generate_rows). Ask for fewer beams."
             )
-        if not self.fits(row.places, row.all_columns):
-            needed, allowed = row.places * row.all_columns * self.column_bytes / 1e6, self.nbytes / 1e6
+        columns = columns_of([row])
+        if not self.fits(row.places, columns):
+            needed, allowed = row.places * columns * self.column_bytes / 1e6, self.nbytes / 1e6
             beams = f", on {row.places} beams," if row.places > 1 else ""
             raise Overloaded(
                 f"A prompt of {len(row.row.input_ids)} tokens and {row.limit} more{beams} need {needed:.0f} "

@@ -17,7 +17,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from hub.api import Model
-from hub.errors import BadPlugin, BadRequest, HubError
+from hub.errors import BadRequest, HubError
 from hub.http.calls import Form, Read, ask, ask_for_stream, version_headers, visible_routes
 from hub.http.hub import hub_of
 from hub.http.routes.route import InferRoute, RawInferRoute
@@ -60,16 +60,8 @@ def add_routes(app: FastAPI, tasks: Sequence[LoadedTask]) -> None:
     )
 
 
-def call_model(task: LoadedTask) -> type[BaseModel]:
-    """Return the task's request model with the field `deployment` added.
-
-    Raises:
-        BadPlugin: the request already has a field of this name.
-    """
-    if "deployment" in task.request.model_fields:
-        raise BadPlugin(
-            f"The request of task {task.spec.name!r} has a field 'deployment', which is a reserved name."
-        )
+def _call_model(task: LoadedTask) -> type[BaseModel]:
+    """Return the task's request model, which has no field `deployment`, with this one added."""
     about = "The deployment; default: the only one of the task, or the one with the name of the task."
     name = re.sub(r"\W", "_", task.spec.name).title().replace("_", "") + "Call"
     model: type[BaseModel] = create_model(
@@ -79,7 +71,7 @@ def call_model(task: LoadedTask) -> type[BaseModel]:
 
 
 def _add_task(app: FastAPI, task: LoadedTask) -> None:
-    model, name = call_model(task), task.spec.name
+    model, name = _call_model(task), task.spec.name
     foreign = runs_plugin_code(task.request)
 
     def exact(body: Any) -> list[BaseModel | HubError]:

@@ -14,8 +14,8 @@ __all__ = ["DEFAULT_RATE", "Method", "known_method"]
 
 DEFAULT_RATE = 1e-3
 """The default learning rate of LoRA."""
-MAX_FEW_SHOT_ROWS = 200  # training rows; between 100, where it wins, and 300, where it does not
-MAX_IA3_ROWS = 200  # training rows; measured, see docs/training.md
+MAX_FEW_ROWS = 200  # training rows; between 100, where lora loses, and 300, where it wins: docs/results.md
+FEW_SHOT_CLASSES = 2  # of more, ia3 learns more from few rows
 IA3_FAMILIES = ("bert", "roberta", "deberta-v2", "bart", "t5", "llama", "qwen2")
 """Types of base on which `auto` may select ia3: those for which PEFT defines its layers."""
 _DOUBLED = frozenset({"pissa", "olora"})  # stored as plain LoRA of twice the rank
@@ -32,7 +32,7 @@ class Method(Model):
         description="lora: low-rank updates. few-shot: the same, trained on pairs of rows, with a logistic "
         "head; for one label per text. ia3: learned scales of some layers' outputs. bitfit: the base's "
         "biases. head: only the head. full: all weights, served as a merged copy. auto: few-shot, ia3 or "
-        "lora, by task and number of rows. Or the name of a plugin's method.",
+        "lora, by rows, labels and base. Or the name of a plugin's method.",
     )
     options: dict[str, Any] = Field({}, description="Options of a plugin's method.")
     rank: int = Field(8, ge=1, le=256, description="LoRA rank.")
@@ -84,19 +84,19 @@ class Method(Model):
             raise ValueError(f"target needs the type lora, few-shot or ia3, not {self.type}")
         return self
 
-    def by_rows(
-        self, rows: int, family: str, *, one_label: bool = False
-    ) -> Literal["lora", "few-shot", "ia3"]:
-        """Return the method that auto selects for a type of base; docs/training.md has measurements.
+    def by_rows(self, rows: int, family: str, classes: int) -> Literal["lora", "few-shot", "ia3"]:
+        """Return the method that auto selects for a type of base; docs/results.md has measurements.
 
-        With `one_label` per text it is few-shot for few rows. Otherwise it is lora if a LoRA key is set or
-        layers are named.
+        Few rows take few-shot if each has one of two `classes` (0: it has several, or none), else ia3. Where
+        a LoRA key is set, layers are named, or PEFT has no ia3 layers for the base, they take few-shot with
+        any number of classes, else lora.
         """
-        if one_label and rows < MAX_FEW_SHOT_ROWS:
-            return "few-shot"
-        if self._of_lora() or self.target != "all-linear" or family not in IA3_FAMILIES:
+        if rows >= MAX_FEW_ROWS:
             return "lora"
-        return "ia3" if rows < MAX_IA3_ROWS else "lora"
+        free = not self._of_lora() and self.target == "all-linear" and family in IA3_FAMILIES
+        if free and classes != FEW_SHOT_CLASSES:
+            return "ia3"
+        return "few-shot" if classes else "lora"
 
     def _of_lora(self) -> list[str]:
         default = {name: type(self).model_fields[name].default for name in _LORA_ONLY}

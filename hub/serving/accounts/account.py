@@ -24,14 +24,19 @@ class Account:
 
     def __init__(self, id: str, limits: KeyLimits, clock: Callable[[], float] = time.monotonic) -> None:
         self.id = id
-        self.limits = limits
         self._clock = clock
         self._lock = threading.Lock()
         self._in_flight = 0
-        self._usage = KeyUsage()
-        now = clock()
-        self._requests = _bucket(limits.requests_per_minute, now)
-        self._rows = _bucket(limits.rows_per_minute, now)
+        self._usage: dict[Day, KeyUsage] = {}
+        self.limit(limits)
+
+    def limit(self, limits: KeyLimits) -> None:
+        """Set the limits, which start anew; requests in flight still count."""
+        with self._lock:
+            now = self._clock()
+            self.limits = limits
+            self._requests = _bucket(limits.requests_per_minute, now)
+            self._rows = _bucket(limits.rows_per_minute, now)
 
     def flow(self, deployment: str) -> Flow:
         """Return the flow of this caller's rows to a deployment."""
@@ -53,13 +58,13 @@ class Account:
             if self._requests:
                 self._requests.charge(1)
             self._in_flight += 1
-            self._usage.requests += 1
+            self._today.requests += 1
 
     def end(self, failed: bool) -> None:
         """Count the end of a request."""
         with self._lock:
             self._in_flight -= 1
-            self._usage.errors += failed
+            self._today.errors += failed
 
     def charge(self, rows: int, tokens: int) -> None:
         """Count the rows of a call, and their tokens, before they are queued.
@@ -71,26 +76,30 @@ class Account:
             self._check_rows(self._clock())
             if self._rows:
                 self._rows.charge(rows)
-            self._usage.rows += rows
-            self._usage.tokens_in += tokens
+            self._today.rows += rows
+            self._today.tokens_in += tokens
 
     def generated(self, tokens: int) -> None:
         """Count generated tokens."""
         with self._lock:
-            self._usage.tokens_out += tokens
+            self._today.tokens_out += tokens
 
-    def take(self) -> KeyUsage:
-        """Return the counts and start again from zero."""
+    def take(self) -> dict[Day, KeyUsage]:
+        """Return the counts by date (UTC) and start again from zero."""
         with self._lock:
-            taken, self._usage = self._usage, KeyUsage()
+            taken, self._usage = self._usage, {}
         return taken
+
+    @property
+    def _today(self) -> KeyUsage:
+        return self._usage.setdefault(_date(), KeyUsage())
 
     def _check_rows(self, now: float) -> None:
         if self._rows and (wait_s := self._rows.wait_s(now)):
             self._refuse(f"{self.limits.rows_per_minute} rows a minute", wait_s)
 
     def _refuse(self, limit: str, wait_s: float) -> None:
-        self._usage.refused += 1
+        self._today.refused += 1
         error = RateLimited(
             f"This key may send {limit} to a serving process. Send the request again in {wait_s:.1f} s."
         )
@@ -107,18 +116,21 @@ class Accounts:
     def of(self, caller: str, limits: KeyLimits) -> Account:
         """Return the account of a caller; a change of its limits starts them anew."""
         account = self._accounts.get(caller)
-        if account is None or account.limits != limits:
-            old, account = account, Account(caller, limits)
-            if old:
-                account._usage = old.take()
-            self._accounts[caller] = account
+        if account is None:
+            account = self._accounts[caller] = Account(caller, limits)
+        elif account.limits != limits:
+            account.limit(limits)
         return account
 
     def take(self) -> dict[tuple[str, Day], KeyUsage]:
-        """Return the counts since the last call, by caller and today's date (UTC)."""
-        today = datetime.now(UTC).date().isoformat()
-        taken = {(id, today): account.take() for id, account in list(self._accounts.items())}
-        return {key: usage for key, usage in taken.items() if usage != KeyUsage()}
+        """Return the counts since the last call, by caller and date (UTC)."""
+        taken = {id: account.take() for id, account in list(self._accounts.items())}
+        counts = {(id, day): usage for id, days in taken.items() for day, usage in days.items()}
+        return {key: usage for key, usage in counts.items() if usage != KeyUsage()}
+
+
+def _date() -> Day:
+    return datetime.now(UTC).date().isoformat()
 
 
 def _bucket(per_minute: int | None, now: float) -> TokenBucket | None:

@@ -36,6 +36,8 @@ log = logging.getLogger(__name__)
 RETRY_AFTER_S = 30.0  # requests do not retry a failed load before that
 RETRY_SOURCE_S = 2.0  # the same if its files could not be fetched, which is often temporary
 CLOSE_S = 10.0  # how long `close` waits for loads
+CHECK_CLOSING_S = 0.25
+_SHUTTING_DOWN = "The server is shutting down. Send the request again."
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +54,7 @@ class Residency:
     version's files if this machine lacks them. A hit in `adapter_cache` skips disk, hashing and checks. A
     caller waits at most `timeout_s` seconds for a load, which continues afterwards. `rehearse` runs the
     examples of the version's task in the written slot, and raises if that fails. `note` is told of loads and
-    evictions.
+    evictions. `closing` is set once the process ends; nobody is `held` by a base that is not open then.
     """
 
     def __init__(
@@ -65,6 +67,7 @@ class Residency:
         adapter_cache: AdapterCache | None = None,
         max_rank: int = MAX_RANK,
         rehearse: Callable[[NewSlot, Version], None] = lambda new_slot, version: None,
+        closing: threading.Event | None = None,
     ) -> None:
         self._base_workers = base_workers
         self._meter = meter
@@ -79,6 +82,7 @@ class Residency:
         self._cost = LoadCost()
         self._pinned: dict[Load, SlotTable] = {}
         self._loads = Loads(self._load, self._unpin)
+        self._closing = closing or threading.Event()
         self._closed = False
 
     def lease(self, version: Version) -> tuple[BaseWorker, Lease] | None:
@@ -137,12 +141,13 @@ class Residency:
         Blocks. The time to open a base is not limited.
 
         Raises:
-            NotReady: it is still being loaded after `timeout_s`; the load continues.
+            NotReady: it is still being loaded after `timeout_s`; the load continues. Or the server is
+                shutting down, and the base is not open.
             HubError: it cannot be loaded.
         """
         load = self._join(version, again=True)
         try:
-            load.opened.wait()
+            self._wait_for_base(load)
             self._refuse_late(load)
             try:
                 load.future.result(self._timeout_s)
@@ -218,6 +223,12 @@ class Residency:
             if load.future.done():
                 load.future.result()  # raises why it could not be started, as it could not be the next time
 
+    def _wait_for_base(self, load: Load) -> None:
+        while not load.opened.is_set():
+            if self._closing.is_set():
+                raise NotReady(_SHUTTING_DOWN)
+            load.opened.wait(CHECK_CLOSING_S)
+
     def _refuse_late(self, load: Load) -> None:
         """Raise NotReady if the load has already taken longer than a caller waits."""
         if not load.ended and load.took() > self._timeout_s:
@@ -289,7 +300,7 @@ class Residency:
         weights = self._read(base_worker, version) if cached is None or load.urgent else cached
         seconds = time.perf_counter() - began
         if self._closed:
-            raise NotReady("The server is shutting down. Send the request again.")
+            raise NotReady(_SHUTTING_DOWN)
         reservation = reserve(base_worker.slots, sha256, name, urgent=load.urgent)
         if reservation is None:  # it was draining, and is resident again
             return False

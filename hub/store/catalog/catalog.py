@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -26,7 +27,7 @@ from sqlalchemy.exc import (
 from sqlalchemy.exc import TimeoutError as NoConnection
 from sqlalchemy.orm import Session
 
-from hub.errors import BadConfig, BadRequest, MissingExtra, NotReady
+from hub.errors import BadConfig, BadRequest, HostFault, MissingExtra, NotReady
 from hub.store.catalog.schema import is_current, migrate
 from hub.store.catalog.tables import GenerationRow
 from hub.store.mark import CatalogState
@@ -35,6 +36,7 @@ __all__ = ["Catalog", "catalog_url"]
 
 _BUSY_MS = 15_000  # how long a writer waits for another
 _CONNECT_S = 5
+_READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
 _WRITERS = 0x6772616674  # the advisory lock that writers of a PostgreSQL catalog take in turn
 _CHANGED = "changed"  # key of a session's own data
 CHANNEL = "grafthub"  # of LISTEN and NOTIFY
@@ -49,6 +51,7 @@ class Catalog:
 
     Raises:
         BadConfig: the URL is not supported, or the database is not a catalog or one of a newer release.
+        HostFault: the folder of the file is read-only.
         NotReady: it does not answer.
     """
 
@@ -61,7 +64,7 @@ class Catalog:
             path = Path(str(self.url.database))
             path.parent.mkdir(parents=True, exist_ok=True)
             self._engine, self._writer = _sqlite(self.url, keep_open)
-            with FileLock(path.with_name(f".{path.name}.lock")), self._translated():
+            with _alone(path), self._translated():
                 path.touch(mode=0o600)  # SQLite gives its log the same mode
                 self._prepare()
         else:
@@ -155,6 +158,25 @@ class Catalog:
             raise BadRequest(f"The catalog cannot store a value: {_said(error)}.") from error
         except DatabaseError as error:
             raise BadConfig(f"{self.shown} is damaged or not a GraftHub catalog: {_said(error)}.") from error
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Hold the lock of those that open a catalog's file."""
+    lock = FileLock(path.with_name(f".{path.name}.lock"))
+    try:
+        lock.acquire()
+    except OSError as error:
+        if error.errno not in _READ_ONLY:
+            raise
+        raise HostFault(
+            f"{path.parent} is read-only here ({error.strerror}). A catalog in a file needs a folder that "
+            "can be written, also to be read. Run the command as the user that owns it, or on a copy of it."
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def catalog_url(where: Path | str) -> URL:

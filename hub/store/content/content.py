@@ -15,7 +15,7 @@ from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import FileLock
 
 from hub.bases.sources import upstream
 from hub.errors import BadAdapter
@@ -33,6 +33,7 @@ _INCOMING = ".incoming-"
 _NOTE = ".unsettled-"
 _REMOVAL = "removal"
 _ORPHAN_AGE = 3600.0  # seconds before something without a catalog row is removed
+_COPY_AGE = 86400.0  # seconds before a private copy is: longer than a slow upload of it may take
 
 
 class Contents:
@@ -64,7 +65,7 @@ class Contents:
         final = self.path(sha256)
         if self.blobs is None or content_hash(final, manifest.serving) == sha256:
             return final
-        with self._private() as private:
+        with self.private() as private:
             self.blobs.get(sha256, private)
             if content_hash(private, manifest.serving) != sha256:
                 raise BadAdapter(
@@ -83,13 +84,22 @@ class Contents:
         """
         if not source.is_dir():
             raise BadAdapter(f"{source} is not a folder: an adapter is a PEFT folder.")
-        with self._private() as private:
+        with self.private() as private:
             find_weights(source)
             for name in (CONFIG_FILE, WEIGHTS_FILE):
                 _copy(source / name, private / name)
             write_saved_names(private)
             _name_base(private, serving)
             yield private
+
+    @contextmanager
+    def private(self) -> Iterator[Path]:
+        """Make a private folder beside the contents, which is removed at the end."""
+        private = self._aside()
+        try:
+            yield private
+        finally:
+            shutil.rmtree(private, ignore_errors=True)
 
     def publish(self, files: Path, sha256: str, manifest: Manifest) -> None:
         """With a URL, upload the content unless it is intact there.
@@ -149,9 +159,10 @@ class Contents:
         its row, so no content is between the two. A content without a row is removed only if a note marks
         it as unfinished; others belong to a lost catalog and stay.
         """
-        oldest = time.time() - _ORPHAN_AGE
+        now = time.time()
+        oldest = now - _ORPHAN_AGE
         for path in self.folder.glob(f"{_INCOMING}*"):
-            if path.is_dir() and is_older(path, oldest):
+            if path.is_dir() and is_older(path, now - _COPY_AGE):
                 shutil.rmtree(path, ignore_errors=True)
         for note in self.folder.glob(f"{_NOTE}*"):
             sha256 = note.name.removeprefix(_NOTE)
@@ -194,24 +205,16 @@ class Contents:
         if self.blobs:
             self.blobs.release(sha256, self.owner)
 
-    @contextmanager
-    def _private(self) -> Iterator[Path]:
-        private = self._aside()
-        try:
-            yield private
-        finally:
-            shutil.rmtree(private, ignore_errors=True)
-
     def _aside(self) -> Path:
         self.folder.mkdir(parents=True, exist_ok=True)
         return Path(tempfile.mkdtemp(prefix=_INCOMING, dir=self.folder))
 
     @contextmanager
     def try_lock(self) -> Iterator[bool]:
-        """Acquire the lock if it is free; yields whether it was."""
+        """Acquire the lock if it is free and the folder can be written; yields whether it was acquired."""
         try:
             self.lock.acquire(timeout=0)
-        except Timeout:
+        except OSError:  # Timeout is one, too
             yield False
             return
         try:

@@ -52,7 +52,7 @@ def describe_job(job: TrainingJob) -> Json:
         "method": {"type": "supervised", "supervised": {"hyperparameters": shown}},
         "seed": recipe.get("train.seed", DEFAULT_SEED),
         "trained_tokens": result.get("trained_tokens"),
-        "result_files": [result["result_file"]] if result else [],
+        "result_files": [file] if (file := result.get("result_file")) else [],
         "error": job.error,
         "metadata": spec.asked.get("metadata") or {},
         "organization_id": "grafthub",

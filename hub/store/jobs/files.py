@@ -45,11 +45,11 @@ class Files:
         self._catalog = catalog
         self._folder = home / "files"
 
-    def stage(self, stream: IO[bytes], suffix: str, limit: int) -> Path:
+    def stage(self, stream: IO[bytes], suffix: str, limit: int | None) -> Path:
         """Copy an upload to a private file that `add` takes or the caller removes.
 
         Raises:
-            TooLarge: it has more than `limit` bytes.
+            TooLarge: it has more than `limit` bytes; None: no limit.
         """
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         path = self._folder / f"{_new_id()}.{suffix}"
@@ -57,7 +57,7 @@ class Files:
             size = 0
             while chunk := stream.read(_CHUNK):
                 size += len(chunk)
-                if size > limit:
+                if limit is not None and size > limit:
                     raise TooLarge(f"The file has more than {limit:,} bytes (jobs.file_bytes).")
                 out.write(chunk)
         return path

@@ -39,7 +39,7 @@ _HEADS = {
     "FEATURE_EXTRACTION": HeadKind.EMBEDDING,
 }
 # The last layer of transformers' heads, the most specific first.
-_OUTPUT_LAYERS = ("classifier.out_proj", "classifier", "score", "qa_outputs")
+_OUTPUT_LAYERS = ("classification_head.out_proj", "classifier.out_proj", "classifier", "score", "qa_outputs")
 _LABELLED = (HeadKind.SEQUENCE, HeadKind.SEQUENCE_MEAN, HeadKind.TOKEN)
 
 

@@ -25,6 +25,7 @@ from transformers import (
 
 from hub.api import Features, HeadKind
 from hub.engine.quiet import peft_quiet
+from hub.errors import BadRecipe
 from hub.evaluation.evaluator import Evaluator
 from hub.evaluation.predict import BeforeBatch
 from hub.progress import Progress
@@ -104,7 +105,7 @@ def fit(  # noqa: PLR0913 - a training loop is all of these
     With `shard`, this process is one of several that train together; the first one evaluates.
 
     Raises:
-        BadRecipe: the loss became infinite or NaN.
+        BadRecipe: the loss became infinite or NaN, or the GPU's memory does not suffice.
     """
     lengths = [max(len(tokens["input_ids"]) for tokens in (row, row.get("good", row))) for row in features]
     batches = PairBatches(head.labels, train.seed) if head else _by_length(train, features, lengths)
@@ -134,7 +135,14 @@ def fit(  # noqa: PLR0913 - a training loop is all of these
         trainer.remove_callback(PrinterCallback)
         checkpoint = last_checkpoint(folder) if resume else None
         started = time.perf_counter()
-        _train_from(checkpoint, trainer, model, train.stops_after)
+        try:
+            _train_from(checkpoint, trainer, model, train.stops_after)
+        except torch.OutOfMemoryError as error:
+            size, step = train.batch_size or DEFAULT_BATCH, trainer.state.global_step + 1
+            raise BadRecipe(
+                f"train.batch_size: the GPU has too little memory for step {step}. Lower it; it is {size}. "
+                "Or set train.gradient_checkpointing to true."
+            ) from error
     seconds, use = time.perf_counter() - started, kept[TRAINED].use if kept else UNUSED
     return _fitted(trainer.state, seconds, sum(lengths), use, checkpoint, chosen=validation is not None)
 

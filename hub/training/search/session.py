@@ -126,7 +126,8 @@ class Session:
         work = self._folder / _TRIAL
         shutil.rmtree(work, ignore_errors=True)
         base = self.plan.base
-        rows = describe_rows(self.plan.loaded, self.plan.dataset.train, base.model_type)
+        dataset = self.plan.dataset
+        rows = describe_rows(self.plan.loaded, dataset.train, dataset.labels, base.model_type)
         settled = recipe.on_base(base.kind).settled(rows)
         plan = replace(self.plan, recipe=settled)
         patience = settled.train.stops_after or NO_PATIENCE

@@ -55,8 +55,13 @@ class StudyPlace:
         return self.url.startswith("sqlite")
 
     @contextmanager
-    def open(self) -> Iterator[RDBStorage]:
-        """Open the storage within the block; its tables are created."""
+    def open(self, *, afresh: bool = False) -> Iterator[RDBStorage]:
+        """Open the storage within the block; its tables are created.
+
+        `afresh`: the study and its trials are removed first, if there is one.
+        """
+        if afresh and self.is_file:
+            self._remove_file()
         arguments = {"timeout": WAIT_S} if self.is_file else {"options": f"-csearch_path={SCHEMA}"}
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
@@ -66,21 +71,17 @@ class StudyPlace:
         if self.is_file:
             _one_writer(storage.engine)
         try:
+            if afresh and self.name in (one.study_name for one in storage.get_all_studies()):
+                optuna.delete_study(study_name=self.name, storage=storage)
             yield storage
         finally:
             storage.remove_session()
             storage.engine.dispose()
 
-    def clear(self) -> None:
-        """Remove the study and its trials, if there is one."""
-        if self.is_file:
-            file = Path(self.url.removeprefix("sqlite:///"))
-            for path in file.parent.glob(f"{file.name}*"):
-                path.unlink()
-            return
-        with self.open() as storage:
-            if self.name in (one.study_name for one in storage.get_all_studies()):
-                optuna.delete_study(study_name=self.name, storage=storage)
+    def _remove_file(self) -> None:
+        file = Path(self.url.removeprefix("sqlite:///"))
+        for path in file.parent.glob(f"{file.name}*"):
+            path.unlink()
 
     def _make_schema(self) -> None:
         engine = create_engine(self.url)

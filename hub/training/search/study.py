@@ -109,9 +109,7 @@ def search(  # noqa: PLR0913 - a search is all of these
 def _study(
     session: Prepared, space: Space, place: StudyPlace, sampler: str, resume: bool
 ) -> Iterator[optuna.Study]:
-    if not resume:
-        place.clear()
-    with place.open() as storage:
+    with place.open(afresh=not resume) as storage:
         study = opened(storage, place, session.goal)
         of = _fingerprint(session, space, sampler)
         if study.user_attrs.setdefault(_OF, of) != of:

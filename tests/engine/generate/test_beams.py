@@ -229,13 +229,13 @@ def test_a_long_prompt_is_taken_in_parts_and_its_beams_join_after_the_last(write
             check(writer, written)
 
 
-@pytest.mark.parametrize("family", ["llama", "bart"])
+@pytest.mark.parametrize(("family", "nbytes"), [("llama", 100_000), ("bart", 400_000)])
 def test_beams_that_do_not_fit_wait_and_those_that_never_fit_are_refused(
-    base_of, trained, engine_of, fill, family
+    base_of, trained, engine_of, fill, family, nbytes
 ) -> None:
     base = base_of(family)
     adapters = [trained(base, HeadKind.GENERATE, rank=4, seed=60, spread=0.3)]
-    engine = engine_of(base, "torch", generation=GenerationLimits(5, 80_000))
+    engine = engine_of(base, "torch", generation=GenerationLimits(5, nbytes))
     fill(engine, adapters)
     small = Writer(engine, adapters)
     rows = [small.row(1, 4 + number, number, 6, num_beams=1 + number % 5) for number in range(12)]

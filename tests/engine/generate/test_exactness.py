@@ -190,13 +190,13 @@ def test_a_bias_on_a_token_that_the_base_lacks_is_refused(writer) -> None:
         writer.begin(writer.row(1, 5, 0, 5, logit_bias={1_000_000: 1.0}))
 
 
-@pytest.mark.parametrize("family", ["llama", "bart"])
+@pytest.mark.parametrize(("family", "nbytes"), [("llama", 40_000), ("bart", 140_000)])
 def test_more_rows_than_fit_wait_and_one_that_never_fits_is_refused(
-    base_of, trained, engine_of, fill, family
+    base_of, trained, engine_of, fill, family, nbytes
 ) -> None:
     base = base_of(family)
     adapters = [trained(base, HeadKind.GENERATE, rank=4, seed=60, spread=0.3)]
-    engine = engine_of(base, "torch", generation=GenerationLimits(3, 40_000))
+    engine = engine_of(base, "torch", generation=GenerationLimits(3, nbytes))
     fill(engine, adapters)
     small = Writer(engine, adapters)
     rows = [small.row(1, 4 + number, number, 6 + number % 5) for number in range(12)]

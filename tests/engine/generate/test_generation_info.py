@@ -49,7 +49,7 @@ def test_long_sources_and_long_answers_share_the_memory_of_an_encoder_decoder(
     adapter = trained(base, HeadKind.GENERATE, rank=4, seed=61, spread=0.3)
     model = adapter.model.base_model.model
     column = column_bytes(model.config, decoder_layers(model), model.dtype)
-    engine = engine_of(base, "torch", generation=GenerationLimits(8, 4 * 210 * column))
+    engine = engine_of(base, "torch", generation=GenerationLimits(8, 4 * 520 * column))
     fill(engine, [adapter])
     sizes = [(200, 8), (8, 200)] * 4
     rows = [
@@ -60,5 +60,5 @@ def test_long_sources_and_long_answers_share_the_memory_of_an_encoder_decoder(
     for row in rows:
         engine.generate(row, lambda piece: seen.append(engine.info().generation.memory), outputs.put)
     texts = {id(output.row): output.text for output in (outputs.get(timeout=60) for _ in rows)}
-    assert max(seen) < 1.4, "the columns are rounded up to a multiple of 64"
+    assert 0.9 < max(seen) <= 1, "columns are rounded up to a multiple of 64 within the limit"
     assert [texts[id(row.row)] for row in rows] == [adapter.alone_text(row.row) for row in rows]

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 from grafthub_sentiment.task import SentimentTask
+
+from hub.config import load_settings
+from hub.http.app import build_app
+from hub.http.routes import native
 
 TEXT = {"text": "a warm and funny film"}
 
@@ -159,3 +166,20 @@ def test_the_openapi_page_types_every_task_with_examples(client, path) -> None:
         assert "x-hub-version" in operation["responses"]["200"]["headers"]
     assert "/v1/deployments/{name}/predict" in page["paths"]
     assert "put" in page["paths"]["/admin/deployments/{name}"]
+
+
+def test_the_model_of_a_call_is_made_once_for_each_task(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[str] = []
+    make = native.create_model
+
+    def noted(name: str, **fields: Any) -> Any:
+        made.append(name)
+        return make(name, **fields)
+
+    monkeypatch.setenv("HUB_HOME", str(tmp_path))
+    monkeypatch.setattr(native, "create_model", noted)
+    build_app(load_settings())
+    calls = [name for name in made if name.endswith("Call")]
+    assert "SentimentCall" in calls and sorted(calls) == sorted(set(calls))

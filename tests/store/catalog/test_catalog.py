@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import errno
+import os
 import shutil
 import sqlite3
 from pathlib import Path
@@ -7,9 +9,10 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from filelock import FileLock
 from sqlalchemy import select
 
-from hub.errors import BadConfig, NotReady
+from hub.errors import BadConfig, HostFault, NotReady
 from hub.store.catalog.catalog import Catalog
 from hub.store.catalog.migrations import HEAD
 from hub.store.catalog.tables import AdapterRow, CatalogTable, VersionRow
@@ -32,6 +35,20 @@ def test_the_catalog_is_one_wal_file_at_the_newest_schema(tmp_path: Path) -> Non
     assert raw(path, "PRAGMA journal_mode") == [("wal",)]
     assert raw(path, "SELECT version_num FROM alembic_version") == [(HEAD,)]
     assert raw(path, "SELECT value FROM generation") == [(0,)]
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EROFS])
+def test_a_folder_that_is_read_only_is_told(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(lock: FileLock) -> None:
+        raise OSError(number, os.strerror(number), lock.lock_file)
+
+    monkeypatch.setattr(FileLock, "acquire", refused)
+    with pytest.raises(HostFault, match="also to be read") as caught:
+        Catalog(tmp_path / "catalog.db")
+    assert str(tmp_path) in str(caught.value)
+    assert os.strerror(number) in str(caught.value)
 
 
 def test_a_catalog_of_a_newer_release_is_not_touched(tmp_path: Path) -> None:

@@ -29,6 +29,16 @@ def test_what_plain_peft_saves_tells_its_head(tmp_path, kind: HeadKind, labels, 
     assert labels_of(files, kind, labels) == labels
 
 
+@pytest.mark.parametrize("model_type", ["bart", "t5"])
+def test_the_head_of_an_encoder_decoder_that_classifies_is_found(tmp_path, model_type: str) -> None:
+    from tests.support.tiny import tiny_adapter, tiny_encoder_decoder
+
+    base, labels = tiny_encoder_decoder(tmp_path / "base", model_type), ("a", "b", "c")
+    files = read_adapter(tiny_adapter(base, tmp_path / "adapter", kind=HeadKind.SEQUENCE, labels=labels))
+    assert head_rows(files) == 3
+    assert labels_of(files, HeadKind.SEQUENCE, labels) == labels
+
+
 def test_a_causal_adapter_generates(tmp_path) -> None:
     from tests.support.tiny import tiny_adapter, tiny_decoder
 

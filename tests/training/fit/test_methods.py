@@ -241,19 +241,33 @@ def test_a_multiplied_rate_above_one_is_refused(make_recipe: RecipeMaker) -> Non
         (16, [], "few-shot", 40),
         (99, [], "few-shot", 99),
         (199, [], "few-shot", 100),
-        (30, ["method.rank=4"], "few-shot", 40),
         (99, ["train.max_steps=7"], "few-shot", 7),
         (99, ["train.epochs=5"], "few-shot", None),
-        (30, ["preset=best"], "few-shot", 40),
         (200, [], "lora", None),
     ],
 )
-def test_auto_is_few_shot_for_few_rows_with_one_label_each(
+def test_few_rows_with_one_label_each_are_few_shot_on_a_base_without_ia3_layers(
     make_recipe: RecipeMaker, rows: int, settings: list[str], kind: str, steps: int | None
 ) -> None:
     recipe = make_recipe(RECIPE, "method.type=auto", *settings)
-    settled = recipe.settled(TrainingRows(rows, "bert", one_label=True))
+    settled = recipe.settled(TrainingRows(rows, "distilbert", classes=3))
     assert (settled.method.type, settled.train.max_steps) == (kind, steps)
+
+
+@pytest.mark.parametrize("key", ["method.rank=4", "method.target=[query]", "preset=best"])
+def test_few_rows_with_one_label_each_are_few_shot_where_a_key_needs_lora(
+    make_recipe: RecipeMaker, key: str
+) -> None:
+    recipe = make_recipe(RECIPE, "method.type=auto", key)
+    assert recipe.settled(TrainingRows(30, "bert", classes=3)).method.type == "few-shot"
+
+
+@pytest.mark.parametrize(("classes", "kind"), [(0, "ia3"), (2, "few-shot"), (3, "ia3"), (40, "ia3")])
+def test_few_rows_with_one_of_two_labels_each_are_few_shot_and_others_ia3(
+    make_recipe: RecipeMaker, classes: int, kind: str
+) -> None:
+    recipe = make_recipe(RECIPE, "method.type=auto")
+    assert recipe.settled(TrainingRows(30, "bert", classes=classes)).method.type == kind
 
 
 def test_peft_knows_the_layers_of_the_families_that_auto_chooses_ia3_for() -> None:

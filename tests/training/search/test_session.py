@@ -6,8 +6,10 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch  # noqa: TID253
 
 from hub.bases.cache import Bases
 from hub.errors import BadData
@@ -18,6 +20,9 @@ from hub.training.fit import trainer
 from hub.training.fit.activation_cache import Activations
 from hub.training.search import session as module
 from hub.training.search.session import KEPT, Session
+from hub.training.search.space import space_of
+from hub.training.search.storage import StudyPlace
+from hub.training.search.study import search
 from hub.training.train import train
 from tests.training.search.conftest import RECIPE, ROWS
 
@@ -133,3 +138,22 @@ def test_a_search_never_builds_an_evaluator_of_the_held_out_rows(
     session = open_session(recipe)
     session.train(recipe, ignore)
     assert measured == {len(session.plan.dataset.validation)}
+
+
+def test_a_trial_that_a_gpu_has_no_memory_for_fails_and_others_follow(
+    recipe: Recipe, open_session: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next one may have smaller batches. A search that ended here could not be resumed either."""
+    run, tries = trainer._train_from, []
+
+    def lacks(*arguments: Any) -> None:
+        tries.append(arguments)
+        if len(tries) == 1:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.")
+        run(*arguments)
+
+    monkeypatch.setattr(trainer, "_train_from", lacks)
+    place = StudyPlace.in_folder(tmp_path)
+    found = search(open_session(recipe), space_of(recipe), place, trials=2, sampler="bayes")
+    assert [trial.state for trial in found.trials] == ["failed", "complete"]
+    assert "train.batch_size: the GPU has too little memory for step 1" in found.trials[0].reason

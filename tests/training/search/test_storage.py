@@ -50,10 +50,10 @@ def test_no_trial_is_lost_when_several_write(place: StudyPlace) -> None:
 
 
 def test_a_new_search_has_no_trials_of_the_last(place: StudyPlace) -> None:
-    place.clear()
+    with place.open(afresh=True):
+        pass
     write(place, 0)
-    place.clear()
-    with place.open() as storage:
+    with place.open(afresh=True) as storage:
         assert not opened(storage, place, "max").get_trials()
 
 
@@ -63,7 +63,8 @@ def test_the_tables_are_apart_from_those_of_the_catalog(postgres_url: str, tmp_p
         before = store.versions()
         write(place, 0)
         write(other, 0)
-        place.clear()
+        with place.open(afresh=True) as storage:
+            assert [one.study_name for one in storage.get_all_studies()] == ["other"]
     with Store(tmp_path / "home", catalog=postgres_url) as store:
         assert store.versions() == before
     with other.open() as storage:

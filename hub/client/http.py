@@ -126,12 +126,13 @@ class ServerClient:
                     source.response.read()
                     raise error_of(_json_of(source.response))
                 for event in source.iter_sse():
-                    if event.event == "text":
-                        yield event.json()["text"]
-                    elif event.event == "error":
-                        raise error_of(event.json())
-                    elif event.event == "end":
-                        yield event.json()
+                    if event.event not in ("text", "error", "end"):
+                        continue
+                    said = _told(event.data)
+                    if event.event == "error":
+                        raise error_of(said)
+                    yield said["text"] if event.event == "text" else said
+                    if event.event == "end":
                         return
         except (httpx.HTTPError, SSEError) as error:
             raise NotReady(
@@ -270,6 +271,17 @@ def _json_of(reply: httpx.Response) -> Any:
         return reply.json()
     except ValueError:
         return None
+
+
+def _told(data: str) -> Json:
+    """Return the JSON object of an event, as `_ask` returns that of an answer."""
+    try:
+        told = json.loads(data)
+    except ValueError:
+        told = None
+    if isinstance(told, dict):
+        return _Answer(told)
+    raise error_of(None)
 
 
 def error_of(answer: Any) -> HubError:

@@ -259,7 +259,7 @@ def _opened(data: BulkData, file: InputFile) -> Iterator[IO[bytes]]:
 
 def _listed(fs: Any, path: str) -> tuple[str, dict[str, Any]]:
     """Return the folder of the names, and the files below it; names that begin with . or _ are left out."""
-    if _MAGIC & set(path):
+    if _MAGIC & set(path) and not fs.isfile(path):
         folder = path[: min(path.index(mark) for mark in _MAGIC if mark in path)].rpartition("/")[0]
         found = {
             place: about for place, about in fs.glob(path, detail=True).items() if about["type"] == "file"

@@ -25,6 +25,7 @@ class Answering(HTTPServer):
         self.seen: list[tuple[str, str | None]] = []
         self.answer: tuple[int, bytes] = (200, b"{}")
         self.marked = True
+        self.kind = "application/json"
 
     @property
     def url(self) -> str:
@@ -40,9 +41,14 @@ class Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         if self.server.marked:
             self.send_header("x-hub-request-id", "1")
+        self.send_header("content-type", self.server.kind)
         self.send_header("content-length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["content-length"]))
+        self.do_GET()
 
     def log_message(self, *args: object) -> None: ...
 
@@ -198,3 +204,19 @@ def test_json_of_another_server_is_told_apart(server, call) -> None:
     server.answer = (200, b'{"status": "ok"}')
     with connect(load_settings(), server.url) as client, pytest.raises(BadRequest, match="GraftHub"):
         client.jobs(1) if call == "job_list" else getattr(client, call)()
+
+
+@pytest.mark.parametrize("event", [b"text\ndata: {", b"text\ndata: 5", b"text\ndata: {}", b"error\ndata: []"])
+def test_events_of_another_server_are_told_apart(server, event) -> None:
+    server.kind, server.answer = "text/event-stream", (200, b"event: " + event + b"\n\n")
+    with connect(load_settings(), server.url) as client, pytest.raises(BadRequest, match="GraftHub"):
+        list(client.stream("mood", {"text": "fine"}))
+
+
+def test_the_events_of_a_stream_are_its_texts_and_the_end(server) -> None:
+    events = (
+        b'event: text\ndata: {"text": "a"}\n\nevent: new\ndata: ?\n\nevent: end\ndata: {"response": {}}\n\n'
+    )
+    server.kind, server.answer = "text/event-stream", (200, events)
+    with connect(load_settings(), server.url) as client:
+        assert list(client.stream("mood", {"text": "fine"})) == ["a", {"response": {}}]

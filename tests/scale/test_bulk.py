@@ -234,3 +234,11 @@ def test_a_deployment_that_moves_does_not_change_the_answers(home, job, tmp_path
     assert read(tmp_path / "out" / "b.parquet") == before
     job(tmp_path / "in", out="later")
     assert read(tmp_path / "later" / "b.parquet") != before
+
+
+def test_a_file_whose_name_looks_like_a_pattern_is_that_file(job, tmp_path) -> None:
+    write_parquet(tmp_path / "in" / "data[1].parquet", 3, group=3)
+    write_parquet(tmp_path / "in" / "data1.parquet", 2, group=2)
+    found = job(tmp_path / "in" / "data[1].parquet").to_json()
+    assert (found["answered"], found["files"]) == (3, 1)
+    assert (tmp_path / "out" / "data[1].parquet").is_file()

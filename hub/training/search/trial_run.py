@@ -18,7 +18,7 @@ from optuna.distributions import (
 )
 from optuna.trial import FrozenTrial, TrialState
 
-from hub.errors import BadRecipe
+from hub.errors import BadPlugin, BadRecipe
 from hub.evaluation.goal import Goal, best_of, worst
 from hub.progress import Progress, silent
 from hub.recipe.recipe import Recipe
@@ -138,7 +138,7 @@ class Run:
             details["steps"] = fitted.steps
         except optuna.TrialPruned:
             return TrialState.PRUNED
-        except BadRecipe as error:
+        except (BadRecipe, BadPlugin) as error:  # the latter: its metric is undefined
             details["reason"] = str(error)
             return TrialState.FAIL
         return TrialState.COMPLETE

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from hub.errors import BadRecipe, Conflict
+from hub.errors import BadPlugin, BadRecipe, Conflict, HubError
 from hub.recipe.recipe import Recipe, load_recipe
 from hub.report.search_page import page, plots
 from hub.training.search.session import Session
@@ -35,6 +35,7 @@ class Fake:
         self.made: list[Recipe] = []
         self.best: list[float] = []  # so far, as each trial was told
         self._breaks, self._evaluations = breaks, evaluations
+        self.failure: HubError = BadRecipe("train.learning_rate: training diverged")
 
     def train(self, recipe: Recipe, watch: Any, progress: Any = None, best: float = 0.0) -> Any:
         self.best.append(best)
@@ -44,7 +45,7 @@ class Fake:
         rate, rank = recipe.train.learning_rate, recipe.method.rank
         assert rate is not None
         if rate > 0.09:
-            raise BadRecipe("train.learning_rate: training diverged")
+            raise self.failure
         found = 1 - abs(rate - 0.01) - (0.02 if rank == 4 else 0)
         for number in range(1, self._evaluations + 1):
             merit = found * number / self._evaluations
@@ -176,12 +177,17 @@ def test_a_grid_is_gone_through_whole_and_no_further(
     assert tuned.best.values == {"train.learning_rate": 0.01, "method.rank": 8}
 
 
-def test_a_trial_that_fails_says_why_and_the_search_goes_on(recipe: Recipe, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", [BadRecipe, BadPlugin])  # the latter: an undefined metric
+def test_a_trial_that_fails_says_why_and_the_search_goes_on(
+    recipe: Recipe, tmp_path: Path, kind: type[HubError]
+) -> None:
     recipe = recipe.changed({"tune.space": {"train.learning_rate": [0.01, 0.1]}})
-    tuned = run(recipe, tmp_path / "a", sampler="grid")
+    session = Fake()
+    session.failure = kind("training diverged")
+    tuned = run(recipe, tmp_path / "a", session, sampler="grid")
     assert sorted((trial.state, trial.reason) for trial in tuned.trials) == [
         ("complete", ""),
-        ("failed", "train.learning_rate: training diverged"),
+        ("failed", "training diverged"),
     ]
     record = tuned.record()
     assert record is not None

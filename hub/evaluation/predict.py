@@ -16,7 +16,7 @@ from torch import Tensor
 from hub.api import HeadKind, Output, Pooling, Row, Tokenizer
 from hub.engine.batch import by_ends, pad_rows
 from hub.engine.torch.generate import output_of
-from hub.engine.torch.heads import pool_rows
+from hub.engine.torch.heads import SHIFTING, pool_rows
 from hub.engine.torch.loading import end_tokens, pad_token
 from hub.progress import Progress, silent
 
@@ -85,7 +85,7 @@ def _score(model: Any, head: HeadKind, rows: Sequence[Row]) -> list[Output]:
         mask = inputs["attention_mask"]
         if images := [row.pixel_values for row in rows if row.pixel_values is not None]:
             inputs = {"pixel_values": torch.from_numpy(np.stack(images)).to(model.device)}
-        if model.config.is_encoder_decoder and head is HeadKind.EMBEDDING:  # classes with a head shift theirs
+        if model.config.is_encoder_decoder and head not in SHIFTING:
             inputs["decoder_input_ids"] = inputs["input_ids"]
         result = model(**inputs)
     array = _values(result, mask, rows).float().cpu().numpy()

@@ -17,7 +17,7 @@ from hub.bases.base import Base, BaseKind
 from hub.engine.peft.merge import merge as merge_with_peft
 from hub.engine.peft.model import head_model, load_folder
 from hub.engine.quiet import known_warnings, quiet
-from hub.engine.torch.heads import pool
+from hub.engine.torch.heads import SHIFTING, pool
 from hub.engine.torch.loading import one_load_at_a_time, pad_token
 from hub.errors import BadAdapter, BadBase, UnsupportedAdapter, UnsupportedFormat
 from hub.store.manifest import Serving
@@ -61,7 +61,7 @@ class Standalone(nn.Module):
         self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None
     ) -> tuple[Tensor, ...]:
         more: dict[str, Any] = {} if token_type_ids is None else {"token_type_ids": token_type_ids}
-        if self.model.config.is_encoder_decoder and self._head is not HeadKind.SEQUENCE:  # it shifts its own
+        if self.model.config.is_encoder_decoder and self._head not in SHIFTING:
             more["decoder_input_ids"] = input_ids
         if self._head is HeadKind.GENERATE:
             more["use_cache"] = False

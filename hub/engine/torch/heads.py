@@ -28,9 +28,11 @@ from hub.engine.torch.stacks import Parts, Stacks, Values
 from hub.engine.torch.tensors import on_device
 from hub.errors import UnsupportedAdapter
 
-__all__ = ["HEADED", "HeadSlots", "Hidden", "pool", "pool_rows"]
+__all__ = ["HEADED", "SHIFTING", "HeadSlots", "Hidden", "pool", "pool_rows"]
 
 HEADED = (HeadKind.SEQUENCE, HeadKind.TOKEN, HeadKind.SPAN)
+SHIFTING = (HeadKind.SEQUENCE, HeadKind.SPAN)
+"""Heads for which transformers' encoder-decoders make the decoder's input from the ids, shifted by one."""
 _NO_TOKEN = -1  # an id that no row has
 
 

@@ -18,6 +18,7 @@ from hub.api import AdapterInfo, ExplainedScore, HeadKind, ImageInput, Output, R
 from hub.bases.base import Base, BaseKind
 from hub.engine.peft.model import load_adapted
 from hub.engine.tokenizer import load_tokenizer
+from hub.engine.torch.heads import NO_TOKEN
 from hub.errors import BadAdapter, BadPlugin, BadRequest, HubError, NotFound
 from hub.evaluation.predict import forward_rows
 from hub.explain.explanation import Explanation, ImageExplanation
@@ -35,7 +36,6 @@ from hub.store.store import Store
 __all__ = ["ExplainOptions", "explain", "explain_image", "explain_row", "explain_rows", "texts_of"]
 
 SPAN_LABELS = ("start", "end")
-_NO_TOKEN = -1  # an id that no row has
 EXPLAINED = (HeadKind.SEQUENCE, HeadKind.TOKEN, HeadKind.SPAN)
 
 
@@ -132,7 +132,7 @@ def _load(version: Version, base: Base, store: Store) -> PeftModel:
         except Exception as error:  # PEFT and transformers raise errors of many types for invalid files
             raise BadAdapter(f"{version.ref} cannot be loaded with PEFT: {error}") from error
     if base.kind is BaseKind.DECODER:  # its head reads the last token before padding, and may mask with that
-        model.config.pad_token_id = _NO_TOKEN
+        model.config.pad_token_id = NO_TOKEN
     return model
 
 

@@ -28,12 +28,12 @@ from hub.engine.torch.stacks import Parts, Stacks, Values
 from hub.engine.torch.tensors import on_device
 from hub.errors import UnsupportedAdapter
 
-__all__ = ["HEADED", "SHIFTING", "HeadSlots", "Hidden", "pool", "pool_rows"]
+__all__ = ["HEADED", "NO_TOKEN", "SHIFTING", "HeadSlots", "Hidden", "pool", "pool_rows"]
 
 HEADED = (HeadKind.SEQUENCE, HeadKind.TOKEN, HeadKind.SPAN)
 SHIFTING = (HeadKind.SEQUENCE, HeadKind.SPAN)
 """Heads for which transformers' encoder-decoders make the decoder's input from the ids, shifted by one."""
-_NO_TOKEN = -1  # an id that no row has
+NO_TOKEN = -1  # an id that no row has
 
 
 class Hidden(NamedTuple):
@@ -96,7 +96,7 @@ class HeadSlots:
         # Heads find the last token by the padding id of the config. Some bases have none, and others pad with
         # another id, that of their tokenizer.
         if getattr(config, "pad_token_id", None) is None:
-            config.pad_token_id = _NO_TOKEN
+            config.pad_token_id = NO_TOKEN
         self._padding: int = config.pad_token_id
         with one_load_at_a_time, torch.device("meta"):
             self._model = (
@@ -162,7 +162,7 @@ class HeadSlots:
             return input_ids.masked_fill(mask == 0, self._padding)
         ends = (input_ids == self._end) & (mask != 0)
         last = ends & (ends.flip(1).cumsum(1).flip(1) == 1)
-        return torch.full_like(input_ids, _NO_TOKEN).masked_fill(last, self._end)
+        return torch.full_like(input_ids, NO_TOKEN).masked_fill(last, self._end)
 
     def _slot(self, weights: Mapping[str, Tensor], device: torch.device) -> None:
         for path, layer in list(self._model.named_modules()):

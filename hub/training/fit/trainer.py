@@ -6,7 +6,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -135,14 +135,8 @@ def fit(  # noqa: PLR0913 - a training loop is all of these
         trainer.remove_callback(PrinterCallback)
         checkpoint = last_checkpoint(folder) if resume else None
         started = time.perf_counter()
-        try:
+        with _memory_told(train, trainer):
             _train_from(checkpoint, trainer, model, train.stops_after)
-        except torch.OutOfMemoryError as error:
-            size, step = train.batch_size or DEFAULT_BATCH, trainer.state.global_step + 1
-            raise BadRecipe(
-                f"train.batch_size: the GPU has too little memory for step {step}. Lower it; it is {size}. "
-                "Or set train.gradient_checkpointing to true."
-            ) from error
     seconds, use = time.perf_counter() - started, kept[TRAINED].use if kept else UNUSED
     return _fitted(trainer.state, seconds, sum(lengths), use, checkpoint, chosen=validation is not None)
 
@@ -154,6 +148,19 @@ def _by_length(train: Train, features: Sequence[Features], lengths: Sequence[int
 
 def _early_stopping(train: Train, validation: Evaluator | None) -> list[TrainerCallback]:
     return [EarlyStoppingCallback(early_stopping_patience=train.stops_after)] if validation else []
+
+
+@contextmanager
+def _memory_told(train: Train, trainer: _Trainer) -> Iterator[None]:
+    """Raise BadRecipe with the keys to change where a step needs more memory than the GPU has."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        size, step = train.batch_size or DEFAULT_BATCH, trainer.state.global_step + 1
+        raise BadRecipe(
+            f"train.batch_size: the GPU has too little memory for step {step}. Lower it; it is {size}. "
+            "Or set train.gradient_checkpointing to true."
+        ) from error
 
 
 def _train_from(checkpoint: Path | None, trainer: _Trainer, model: PeftModel, patience: int) -> None:
